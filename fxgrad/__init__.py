@@ -1,0 +1,8 @@
+"""fxgrad: one pure function, run as a dynamic graph or as a static one, on JAX."""
+
+from fxgrad.errors import FxError
+from fxgrad.execution.function import Function, function
+from fxgrad.models.model import Model, from_flax
+from fxgrad.modes import mode
+
+__all__ = ["Function", "FxError", "Model", "from_flax", "function", "mode"]

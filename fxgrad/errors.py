@@ -1,0 +1,97 @@
+"""The errors and warnings that fxgrad raises: each says where, what, and what to write instead.
+
+Every class keeps its facts as attributes and also inherits from the builtin that people catch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class FxError(Exception):
+    """The base of every error that fxgrad raises on purpose."""
+
+
+class ModeError(FxError, ValueError):
+    """A mode that does not exist was asked for.
+
+    Attributes:
+      mode: what was asked for.
+    """
+
+    def __init__(self, message: str, *, mode: object) -> None:
+        super().__init__(message)
+        self.mode = mode
+
+
+class ArgumentError(FxError, TypeError):
+    """A call holds a value that the chosen mode cannot take.
+
+    Attributes:
+      path: where the value stands, in the words of the call: ``batch['label']``.
+    """
+
+    def __init__(self, message: str, *, path: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class ValueDependenceError(FxError, TypeError):
+    """Python asked for the value of an array while a static graph was being traced.
+
+    Attributes:
+      filename: the file of the user's line.
+      lineno: its number, from 1.
+      line: its text.
+    """
+
+    def __init__(self, message: str, *, filename: str, lineno: int, line: str) -> None:
+        super().__init__(message)
+        self.filename = filename
+        self.lineno = lineno
+        self.line = line
+
+
+class ModelError(FxError, ValueError):
+    """A model was called without the state or the random key that it needs."""
+
+
+class LossError(FxError, TypeError):
+    """A loss does not take or return what `train.make_step` needs."""
+
+
+class DataError(FxError, ValueError):
+    """A data file or a data set is not what it should be.
+
+    Attributes:
+      path: the file or folder, or None for data in memory.
+      field: the part of it that is wrong: ``magic``, ``dimension 0``, ``label``.
+    """
+
+    def __init__(self, message: str, *, path: Path | None, field: str) -> None:
+        super().__init__(message)
+        self.path = path
+        self.field = field
+
+
+class TargetError(FxError, ValueError):
+    """A command-line target ``package.module:function`` could not be used."""
+
+
+class MissingExtraError(FxError, ImportError):
+    """A part of fxgrad needs a package that is not installed.
+
+    Attributes:
+      extra: the extra that brings it: ``pip install 'fxgrad[extra]'``.
+    """
+
+    def __init__(self, package: str, *, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs {package}, which is not installed. "
+            f"Write: pip install 'fxgrad[{extra}]'"
+        )
+        self.extra = extra
+
+
+class RetraceWarning(UserWarning):
+    """Compiled work is thrown away and done again, for a reason that the message names."""

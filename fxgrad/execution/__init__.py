@@ -1,0 +1,1 @@
+"""How a Function runs: one file for each mode, one table that names them."""

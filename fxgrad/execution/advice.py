@@ -1,0 +1,68 @@
+"""What to write instead, for each kind of difference that made a program be compiled again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from fxgrad.signature import Difference, DifferenceKind
+
+_SAME_CALL: Final = (
+    "this very call was compiled before and its program is gone: jax.clear_caches() or .clear() "
+    "was called, or a JAX option that fxgrad does not watch was changed",
+)
+
+_ADVICE: Final[dict[DifferenceKind, str]] = {
+    "shape": (
+        "keep shapes fixed: drop or pad the last, smaller batch; pad lengths to a few sizes; "
+        "pass a size that varies inside an array, not as a shape"
+    ),
+    "dtype": "convert to one dtype before the call: jnp.asarray(x, dtype=…)",
+    "weak type": (
+        "a Python number is weakly typed, an array is not: pass the same one each time, such as "
+        "jnp.float32(x)"
+    ),
+    "static value": (
+        "each new value of a static argument is a new program: if it only enters the arithmetic, "
+        "take it out of static_argnames; if it is a setting, use few values"
+    ),
+    "tree structure": (
+        "keep the same keys, lengths and container types at each call; put zeros and a mask in "
+        "place of what is absent"
+    ),
+    "call form": "call the function in the same form each time: by position, or by keyword",
+    "transform": (
+        "a derivative or a batched version is a program of its own: make a Function of the outer "
+        "computation, such as fx.function(jax.grad(f)), to see and keep it as one"
+    ),
+    "sharding": "place inputs the same way each time: jax.device_put(x, sharding), or in_shardings",
+    "device": (
+        "an array that jax.device_put has committed to a device and one that is uncommitted are "
+        "different inputs: place all inputs once, before the loop"
+    ),
+    "mesh": "enter the same jax.set_mesh(…) around each call",
+    "JAX config": "set JAX options once, before the first call",
+}
+
+
+def advise(facts: Sequence[Difference]) -> tuple[str, ...]:
+    """One sentence for each kind of difference, in order; for no difference, what that means."""
+    if not facts:
+        return _SAME_CALL
+    return tuple(dict.fromkeys(_advise_one(fact) for fact in facts))
+
+
+def _advise_one(fact: Difference) -> str:
+    before, after = _identity_name(fact.before), _identity_name(fact.after)
+    if fact.kind == "static value" and after and before == after:
+        return (
+            f"{fact.path} is an object made anew for this call, equal to itself only: make it "
+            "once, outside the loop, or give its class __eq__ and __hash__"
+        )
+    return _ADVICE[fact.kind]
+
+
+def _identity_name(words: str) -> str:
+    """The name in ``<function f at 0x7f…>``: the repr of what compares by identity; else empty."""
+    name, at, _ = words.partition(" at 0x")
+    return name if at and words.startswith("<") else ""

@@ -1,0 +1,184 @@
+"""Why each program of a Function was compiled, against the nearest earlier one.
+
+What to write instead stands in `advice`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from fxgrad.compilation import Work
+from fxgrad.execution.advice import advise
+from fxgrad.execution.remade import note_first_compilation
+from fxgrad.places import Place
+from fxgrad.signature import CallSignature, Difference, differences
+
+Cause = Literal["first call", "changed call", "remade function", "same call again"]
+
+# A retrace at every call must not make the history grow without bound.
+_KEPT: Final = 256
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """One compilation and its cause.
+
+    Attributes:
+      number: 1 for the Function's first, counted over all of them.
+      call: the number of the call that compiled.
+      place: the user's line that made the call, if there is one.
+      cause: in one word pair why there was something to compile.
+      nearest: the number of the earlier compilation that it is compared with, if any.
+      differences: all facts that differ from the nearest one.
+      advice: what to write instead.
+      traced: whether Python ran; False where JAX only compiled a traced program again.
+      programs: XLA programs built; 0 where an outer transform only traced the function.
+      compile_seconds: seconds spent.
+    """
+
+    number: int
+    call: int
+    place: Place | None
+    cause: Cause
+    nearest: int | None
+    differences: tuple[Difference, ...]
+    advice: tuple[str, ...]
+    traced: bool
+    programs: int
+    compile_seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The compilation as plain values."""
+        return {
+            "number": self.number,
+            "call": self.call,
+            "place": self.place.to_dict() if self.place else None,
+            "cause": self.cause,
+            "nearest": self.nearest,
+            "differences": [difference.to_dict() for difference in self.differences],
+            "advice": list(self.advice),
+            "traced": self.traced,
+            "programs": self.programs,
+            "compile_seconds": self.compile_seconds,
+        }
+
+    def __str__(self) -> str:
+        against = f", nearest is #{self.nearest}" if self.nearest else ""
+        at = f" at {self.place}" if self.place else ""
+        lines = [
+            f"#{self.number} call {self.call}{at}: {self.cause}{against}; {self._what_was_done()}"
+        ]
+        lines += [f"     {difference}" for difference in self.differences]
+        lines += [f"     → {sentence}" for sentence in self.advice]
+        return "\n".join(lines)
+
+    def _what_was_done(self) -> str:
+        done = "traced" if self.traced else "compiled again without a trace"
+        return f"{done}, {self.programs} program(s), {self.compile_seconds:.2f} s"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """All compilations of a Function, oldest first, and what was left out.
+
+    Attributes:
+      name: the function.
+      defined: where it is defined.
+      compilations: the newest ones, at most 256.
+      forgotten: how many older ones are no longer listed.
+      fallbacks: reasons for which calls did not run as the mode promises. Static has none.
+    """
+
+    name: str
+    defined: Place | None
+    compilations: tuple[Compilation, ...]
+    forgotten: int = 0
+    fallbacks: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The explanation as plain values."""
+        return {
+            "name": self.name,
+            "defined": self.defined.to_dict() if self.defined else None,
+            "compilations": [compilation.to_dict() for compilation in self.compilations],
+            "forgotten": self.forgotten,
+            "fallbacks": list(self.fallbacks),
+        }
+
+    def __str__(self) -> str:
+        where = f" ({self.defined})" if self.defined else ""
+        count = len(self.compilations) + self.forgotten
+        title = f"{self.name}{where}: compiled {count} time(s)"
+        if self.forgotten:
+            title += f", the first {self.forgotten} no longer listed"
+        return "\n".join([title, *map(str, self.compilations)])
+
+
+class History:
+    """Remembers the compilations of one Function; safe under concurrent calls."""
+
+    def __init__(self, fun: Callable[..., Any], *, watch_remaking: bool) -> None:
+        self._fun = fun
+        self._watch_remaking = watch_remaking
+        self._lock = threading.Lock()
+        self._signatures: list[tuple[int, CallSignature]] = []
+        self._compilations: list[Compilation] = []
+        self._count = 0
+
+    def add(
+        self, signature: CallSignature, work: Work, *, call: int, place: Place | None
+    ) -> Compilation:
+        """Explain a compilation that has just happened, and remember it."""
+        with self._lock:
+            self._count += 1
+            compilation = self._explain(signature, work, call, place)
+            self._signatures.append((self._count, signature))
+            self._compilations.append(compilation)
+            del self._signatures[:-_KEPT], self._compilations[:-_KEPT]
+        return compilation
+
+    def explanation(self, name: str, defined: Place | None) -> Explanation:
+        """What is remembered, as a value."""
+        with self._lock:
+            kept = tuple(self._compilations)
+            return Explanation(name, defined, kept, forgotten=self._count - len(kept))
+
+    def _explain(
+        self, signature: CallSignature, work: Work, call: int, place: Place | None
+    ) -> Compilation:
+        cause, nearest, facts, advice = self._cause(signature, place)
+        return Compilation(
+            number=self._count,
+            call=call,
+            place=place,
+            cause=cause,
+            nearest=nearest,
+            differences=facts,
+            advice=advice,
+            traced=work.traces > 0,
+            programs=work.programs,
+            compile_seconds=work.seconds,
+        )
+
+    def _cause(
+        self, signature: CallSignature, place: Place | None
+    ) -> tuple[Cause, int | None, tuple[Difference, ...], tuple[str, ...]]:
+        if not self._signatures:
+            if self._watch_remaking:
+                remade = note_first_compilation(self._fun, signature, place)
+                if remade:
+                    return "remade function", None, (), (remade,)
+            return "first call", None, (), ()
+        number, facts = _nearest(self._signatures, signature)
+        return ("changed call" if facts else "same call again"), number, facts, advise(facts)
+
+
+def _nearest(
+    earlier: Sequence[tuple[int, CallSignature]], signature: CallSignature
+) -> tuple[int, tuple[Difference, ...]]:
+    """The earlier signature with the fewest differences; the newest of equals."""
+    compared = [(number, differences(before, signature)) for number, before in reversed(earlier)]
+    return min(compared, key=lambda pair: len(pair[1]))

@@ -1,0 +1,266 @@
+"""`fx.function`: one pure function, run in the mode that wins at each call."""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, overload
+
+import jax
+
+from fxgrad.errors import ArgumentError
+from fxgrad.execution.eager import Eager
+from fxgrad.execution.explain import Explanation, History
+from fxgrad.execution.options import UNSET, Options, names
+from fxgrad.execution.static import Static
+from fxgrad.execution.stats import Counts, Stats, total
+from fxgrad.modes import Mode, check_mode, resolve
+from fxgrad.paths import call_shape_of
+from fxgrad.places import place_of_function
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Runner(Protocol):
+    """What each mode offers: a call, and exact counts of what it did."""
+
+    counts: Counts
+
+    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call the function with these arguments."""
+        ...
+
+
+# The table of modes. Each row makes the runner of one mode for one function; replay joins here.
+_RUNNERS: Final[dict[Mode, Callable[[Callable[..., Any], Options, History], Runner]]] = {
+    "eager": lambda fun, options, history: Eager(fun, options),
+    "static": Static,
+}
+
+
+class Function(Generic[P, R]):
+    """A pure function that runs as a dynamic graph or as a static one. Made by `function`."""
+
+    def __init__(
+        self,
+        fun: Callable[P, R],
+        mode: Mode | None,
+        options: Options,
+        *,
+        watch_remaking: bool = True,
+    ) -> None:
+        functools.update_wrapper(self, fun)
+        self._fun = fun
+        self._mode: Mode | None = mode
+        self._options = options
+        self._watch_remaking = watch_remaking
+        self._bound: dict[int, tuple[weakref.ref[Any], Function[..., R]]] = {}
+        self.clear()
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function in the mode that wins here."""
+        return self._runners[resolve(self._mode)](args, kwargs)
+
+    def stats(self) -> Stats:
+        """Exact counts of calls, Python runs, programs and misses, and compile seconds."""
+        return total({mode: runner.counts for mode, runner in self._runners.items()})
+
+    def explain(self) -> Explanation:
+        """Why each program was compiled, against the nearest earlier one, and what to change."""
+        name = getattr(self, "__qualname__", None) or repr(self._fun)
+        return self._history.explanation(name, place_of_function(self._fun))
+
+    def clear(self) -> None:
+        """Drop every compiled program, count and explanation."""
+        self._history = History(self._fun, watch_remaking=self._watch_remaking)
+        self._runners: dict[Mode, Runner] = {
+            mode: make(self._fun, self._options, self._history) for mode, make in _RUNNERS.items()
+        }
+
+    def lower(self, *args: P.args, **kwargs: P.kwargs) -> jax.stages.Lowered:
+        """The static graph for these arguments, as `jax.jit` lowers it: text, cost, compile."""
+        static = self._runners["static"]
+        assert isinstance(static, Static)
+        return static.jitted.lower(*args, **kwargs)
+
+    def in_mode(self, mode: Mode) -> Function[P, R]:
+        """A new Function of the same code and options, with its own mode and an empty cache."""
+        return Function(self._fun, check_mode(mode), self._options, watch_remaking=False)
+
+    @property
+    def donates(self) -> frozenset[str]:
+        """The names of the arguments whose buffers a static call takes over."""
+        return self._options.donate_argnames
+
+    def __repr__(self) -> str:
+        name = getattr(self, "__qualname__", repr(self._fun))
+        own = "" if self._mode is None else f", mode={self._mode!r}"
+        return f"fx.function({name}{own})"
+
+    def __reduce__(self) -> str:
+        # As with plain functions, a copy is the function itself, and a reference is by name.
+        return getattr(self, "__qualname__", "function")
+
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Function[P, R]: ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None) -> BoundFunction[R]: ...
+    def __get__(
+        self, instance: object | None, owner: type | None = None
+    ) -> Function[P, R] | BoundFunction[R]:
+        if instance is None:
+            return self
+        if not jax.tree_util.all_leaves([instance]):
+            return BoundFunction(self, instance, instance_is_argument=True)
+        return BoundFunction(self._function_of(instance), instance, instance_is_argument=False)
+
+    def _function_of(self, instance: object) -> Function[..., R]:
+        """The Function of one instance, with a cache of its own that dies with the instance."""
+        key = id(instance)
+        if key not in self._bound:
+            try:
+                alive = weakref.ref(instance, lambda _: self._bound.pop(key, None))
+            except TypeError:
+                raise ArgumentError(
+                    f"{self!r} is a method of {type(instance).__name__}, whose instances cannot be "
+                    "referenced weakly. Add '__weakref__' to its __slots__, or register the class "
+                    "as a pytree.",
+                    path="self",
+                ) from None
+            method = _method(self._fun, alive)
+            function = Function(
+                method, self._mode, self._options, watch_remaking=self._watch_remaking
+            )
+            self._bound[key] = alive, function
+        return self._bound[key][1]
+
+
+class BoundFunction(Generic[R]):
+    """A Function looked up on an instance. It answers all that a `Function` answers."""
+
+    def __init__(
+        self, function: Function[..., R], instance: object, *, instance_is_argument: bool
+    ) -> None:
+        self.__func__ = function
+        self.__self__ = instance  # keeps the instance alive during the call
+        self._leading = (instance,) if instance_is_argument else ()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> R:
+        """Call the method in the mode that wins here."""
+        return self.__func__(*self._leading, *args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__func__, name)
+
+    def __repr__(self) -> str:
+        return f"{self.__func__!r} of {self.__self__!r}"
+
+
+def _method(fun: Callable[..., R], alive: weakref.ref[Any]) -> Callable[..., R]:
+    """`fun` with its first argument taken from a weak reference."""
+
+    @functools.wraps(fun)
+    def method(*args: Any, **kwargs: Any) -> R:
+        return fun(alive(), *args, **kwargs)
+
+    call_shape = call_shape_of(fun)
+    if call_shape is not None:
+        rest = list(call_shape.parameters.values())[1:]
+        method.__signature__ = call_shape.replace(parameters=rest)  # type: ignore[attr-defined]
+    return method
+
+
+@overload
+def function(
+    fun: Callable[P, R],
+    *,
+    mode: Mode | None = ...,
+    static_argnames: str | Iterable[str] = ...,
+    donate_argnames: str | Iterable[str] = ...,
+    in_shardings: Any = ...,
+    out_shardings: Any = ...,
+) -> Function[P, R]: ...
+@overload
+def function(
+    fun: None = ...,
+    *,
+    mode: Mode | None = ...,
+    static_argnames: str | Iterable[str] = ...,
+    donate_argnames: str | Iterable[str] = ...,
+    in_shardings: Any = ...,
+    out_shardings: Any = ...,
+) -> Callable[[Callable[P, R]], Function[P, R]]: ...
+def function(
+    fun: Callable[..., Any] | None = None,
+    *,
+    mode: Mode | None = None,
+    static_argnames: str | Iterable[str] = (),
+    donate_argnames: str | Iterable[str] = (),
+    in_shardings: Any = UNSET,
+    out_shardings: Any = UNSET,
+) -> Any:
+    """Make a `Function`: a pure function that runs eager or static, as the mode says at each call.
+
+    The mode of a call is the innermost `fx.mode` block's, else that of ``FXGRAD_MODE``, else
+    `mode`, else ``"static"``. Called inside a JAX transform or another Function, it becomes part
+    of that.
+
+    On a method of a class that is a pytree, ``self`` is an argument like any other. On a method of
+    any other class, each instance has its own compiled programs, and what a static program reads
+    from ``self`` is read while tracing and not again.
+
+    Args:
+      fun: a pure function of pytrees of arrays. Left out, `function` is a decorator with options:
+        ``@fx.function(mode="eager")``.
+      mode: ``"eager"``, ``"static"``, or None to leave it to the surroundings.
+      static_argnames: arguments that are plain hashable Python values and part of the program;
+        `jax.jit`'s option. Eager passes them on.
+      donate_argnames: arguments whose buffers the static program may use for its outputs; they
+        must not be used after the call. Eager leaves them alone.
+      in_shardings: shardings for the positional arguments that are not static, as for `jax.jit`;
+        eager moves the arguments there first.
+      out_shardings: shardings for the outputs, as for `jax.jit`; eager moves the outputs there.
+
+    Returns:
+      A `Function` with the name, docstring and signature of `fun`.
+
+    Raises:
+      ModeError: `mode` is not a mode.
+      ArgumentError: `fun` cannot be called, or has no parameter of a name given.
+    """
+    if mode is not None:
+        check_mode(mode)
+    if fun is None:
+        return functools.partial(
+            function,
+            mode=mode,
+            static_argnames=static_argnames,
+            donate_argnames=donate_argnames,
+            in_shardings=in_shardings,
+            out_shardings=out_shardings,
+        )
+    if not callable(fun):
+        raise ArgumentError(
+            f"fx.function takes a function, not {fun!r}. With options, write "
+            "@fx.function(mode=…) above the function.",
+            path="fun",
+        )
+    options = Options(names(static_argnames), names(donate_argnames), in_shardings, out_shardings)
+    _check_names(fun, options)
+    return Function(fun, mode, options)
+
+
+def _check_names(fun: Callable[..., Any], options: Options) -> None:
+    call_shape = call_shape_of(fun)
+    if call_shape is None:
+        return
+    if any(p.kind is p.VAR_KEYWORD for p in call_shape.parameters.values()):
+        return
+    for option in ("static_argnames", "donate_argnames"):
+        for name in sorted(getattr(options, option)):
+            if name not in call_shape.parameters:
+                raise ArgumentError(
+                    f"{option} names {name!r}, but the parameters are {call_shape}.", path=name
+                )

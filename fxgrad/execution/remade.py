@@ -1,0 +1,77 @@
+"""Functions made anew: `fx.function` applied to the same code again and again, as in a loop.
+
+Each new Function has an empty cache, so each compiles what the one before it had compiled.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any, Final
+
+from fxgrad.errors import RetraceWarning
+from fxgrad.places import Place, code_of, place_of_function
+from fxgrad.signature import CallSignature, differences
+
+_WARN_AT: Final = 5
+_KEPT: Final = 1024
+
+_lock = threading.Lock()
+_first_compilations: OrderedDict[Hashable, tuple[int, CallSignature]] = OrderedDict()
+
+
+def note_first_compilation(
+    fun: Callable[..., Any], signature: CallSignature, place: Place | None
+) -> str | None:
+    """Remember that a new Function of `fun` compiled `signature` for a call at `place`.
+
+    Returns a sentence when an earlier Function of the same code, with the same captured objects,
+    had compiled the same call; and warns at `place` when that has happened five times.
+    """
+    code = code_of(fun)
+    if code is None:
+        return None
+    key = (code.co_filename, code.co_firstlineno, code.co_qualname, _captured(fun))
+    with _lock:
+        count, earlier = _first_compilations.pop(key, (0, signature))
+        if differences(earlier, signature):
+            count = 0
+        _first_compilations[key] = (count + 1, signature)
+        while len(_first_compilations) > _KEPT:
+            _first_compilations.popitem(last=False)
+    if count == 0:
+        return None
+    sentence = (
+        f"{code.co_qualname} ({place_of_function(fun)}) has been made into a Function "
+        f"{count + 1} times, and each compiled this same call: make the Function once, outside "
+        "the loop, and call that one"
+    )
+    if count + 1 == _WARN_AT and place is not None:
+        warnings.warn_explicit(sentence, RetraceWarning, place.filename, place.lineno)
+    return sentence
+
+
+def _captured(fun: Any) -> tuple[int, ...]:
+    """The identities of what `fun` holds: closure cells, bound arguments, the bound object.
+
+    They are only compared with those of a later function of the same code; an object that has been
+    freed and whose identity returns was, like the function, made anew.
+    """
+    if isinstance(fun, functools.partial):
+        held = (*fun.args, *fun.keywords.values())
+        return (*map(id, held), *_captured(fun.func))
+    if hasattr(fun, "__self__"):
+        return (id(fun.__self__), *_captured(fun.__func__))
+    cells = getattr(fun, "__closure__", None) or ()
+    return tuple(id(cell.cell_contents) for cell in cells if _is_filled(cell))
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True

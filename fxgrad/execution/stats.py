@@ -1,0 +1,89 @@
+"""What a Function has done so far, in exact counts."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from fxgrad.compilation import Work
+from fxgrad.modes import Mode
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Counts of one Function, over all modes it ran in.
+
+    Attributes:
+      calls: how often it was called.
+      python_runs: how often its Python code ran: every eager call, every static trace.
+      programs: XLA programs built during its calls. In eager mode these are programs of one
+        operation each. A program built for an inner Function counts for the inner one.
+      compile_seconds: seconds spent on tracing, lowering and building them.
+      host_reads: guard values that were read back to the host to decide a path. Eager and static
+        have no guards.
+      misses: calls that no program built before could serve.
+      calls_by_mode: `calls`, for each mode it ran in.
+    """
+
+    calls: int
+    python_runs: int
+    programs: int
+    compile_seconds: float
+    host_reads: int
+    misses: int
+    calls_by_mode: dict[Mode, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The counts as plain values."""
+        return dataclasses.asdict(self)
+
+    def __str__(self) -> str:
+        by_mode = ", ".join(f"{mode} {count}" for mode, count in self.calls_by_mode.items())
+        return (
+            f"{self.calls} calls ({by_mode or 'none'}), {self.python_runs} Python runs, "
+            f"{self.programs} programs built in {self.compile_seconds:.2f} s, "
+            f"{self.misses} misses, {self.host_reads} host reads"
+        )
+
+
+class Counts:
+    """The counts of one Function in one mode; exact under concurrent calls."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.calls = 0
+        self.python_runs = 0
+        self.misses = 0
+        self.work = Work()
+
+    def add_call(self) -> None:
+        """One more call."""
+        with self._lock:
+            self.calls += 1
+
+    def add_python_run(self) -> None:
+        """The function's Python ran once more."""
+        with self._lock:
+            self.python_runs += 1
+
+    def add_work(self, work: Work, *, miss: bool) -> None:
+        """A call compiled something."""
+        with self._lock:
+            self.work = self.work.plus(work)
+            self.misses += miss
+
+
+def total(counts: dict[Mode, Counts]) -> Stats:
+    """The sum over all modes."""
+    every = list(counts.values())
+    return Stats(
+        calls=sum(count.calls for count in every),
+        python_runs=sum(count.python_runs for count in every),
+        programs=sum(count.work.programs for count in every),
+        compile_seconds=sum(count.work.seconds for count in every),
+        host_reads=0,
+        misses=sum(count.misses for count in every),
+        calls_by_mode={mode: count.calls for mode, count in counts.items() if count.calls},
+    )

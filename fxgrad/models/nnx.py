@@ -1,0 +1,131 @@
+"""NNX modules as pure functions.
+
+A module's variables fall into three parts: parameters (`nnx.Param`), random streams
+(`nnx.RngState`), which are made from the key of each call and never carried along, and the rest,
+which is the state.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from fxgrad.errors import ModelError
+
+Apply = Callable[..., Any]
+Init = Callable[..., tuple[Any, Any]]
+Parts = tuple[Any, nnx.State, nnx.State, nnx.State]
+
+
+def from_nnx_factory(make: Callable[[nnx.Rngs], Any]) -> tuple[Init, Apply]:
+    """The `init` and `apply` of a `fxgrad.Model` for a function that makes a module."""
+
+    def make_module(key: Any) -> nnx.Module:
+        module = make(nnx.Rngs(key))
+        if not isinstance(module, nnx.Module):
+            raise ModelError(
+                f"fx.from_flax was given {make!r}, which made {module!r} from an nnx.Rngs instead "
+                "of an nnx.Module. For a Linen module write fx.from_flax(Net())."
+            )
+        return module
+
+    def init(key: Any, *_: Any) -> tuple[Any, Any]:
+        _, params, _, state = _split(make_module(key))
+        return nnx.to_pure_dict(params), nnx.to_pure_dict(state)
+
+    @functools.cache
+    def parts() -> Parts:
+        return _split(nnx.eval_shape(lambda: make_module(jax.random.key(0))))
+
+    return init, _apply(parts)
+
+
+def from_nnx_instance(module: nnx.Module) -> tuple[Init, Apply]:
+    """The `init` and `apply` of a `fxgrad.Model` for the present values of a module."""
+    parts = _split(module)
+    values = jax.tree.map(jnp.copy, (nnx.to_pure_dict(parts[1]), nnx.to_pure_dict(parts[3])))
+
+    def init(key: Any, *_: Any) -> tuple[Any, Any]:
+        return jax.tree.map(jnp.copy, values)
+
+    return init, _apply(lambda: parts)
+
+
+def _apply(parts: Callable[[], Parts]) -> Apply:
+    def apply(
+        params: Any,
+        *inputs: Any,
+        state: Any = None,
+        key: Any = None,
+        train: bool | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        graph, param_variables, streams, state_variables = parts()
+        if state is None and nnx.to_pure_dict(state_variables):
+            raise ModelError(
+                "this module has variables that are no parameters "
+                f"({', '.join(map(str, nnx.to_pure_dict(state_variables)))}): call "
+                "apply(params, …, state=state). The state is the second of the pair that init "
+                "returned."
+            )
+        seeded = _seed(streams, key)
+        counts = _counts(seeded)
+        module = nnx.merge(
+            graph, _with_values(param_variables, params), seeded,
+            _with_values(state_variables, state or {}),
+        )  # fmt: skip
+        if train is not None:
+            module.train() if train else module.eval()
+        outputs = module(*inputs, **kwargs)
+        _, _, used, new_state = _split(module)
+        if key is None and any(a is not b for a, b in zip(counts, _counts(used), strict=True)):
+            raise ModelError(
+                "this module drew random numbers: call apply(params, …, key=key), or train=False "
+                "where it has none to draw."
+            )
+        return outputs if state is None else (outputs, nnx.to_pure_dict(new_state))
+
+    return apply
+
+
+def _split(module: Any) -> Parts:
+    return nnx.split(module, nnx.Param, nnx.RngState, ...)
+
+
+def _with_values(variables: nnx.State, values: Any) -> nnx.State:
+    filled = jax.tree.map(lambda leaf: leaf, variables)  # new variables: merging does not copy
+    nnx.replace_by_pure_dict(filled, values)
+    return filled
+
+
+def _seed(streams: nnx.State, key: Any) -> nnx.State:
+    """Every stream from its own fold of `key`, so that no two layers draw the same numbers."""
+    seeded = {}
+    for i, (path, variable) in enumerate(nnx.to_flat_state(streams)):
+        if isinstance(variable, nnx.RngKey):
+            value = jax.random.fold_in(_stream_key(key, variable.tag), i)
+        else:
+            value = jnp.uint32(0)
+        seeded[path] = variable.replace(value)
+    return nnx.from_flat_state(seeded)
+
+
+def _stream_key(key: Any, stream: str) -> Any:
+    if key is None:
+        return jax.random.key(0)  # never drawn from: `apply` checks the counts
+    if isinstance(key, Mapping):
+        if stream not in key and "default" not in key:
+            raise ModelError(f"the module has a random stream {stream!r}; the keys given: {[*key]}")
+        return key.get(stream, key.get("default"))
+    return key
+
+
+def _counts(streams: nnx.State) -> list[Any]:
+    """The counts themselves: drawing a number replaces its stream's count, traced or not."""
+    variables = nnx.to_flat_state(streams)
+    return [v.get_value() for _, v in variables if isinstance(v, nnx.RngCount)]

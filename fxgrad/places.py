@@ -1,0 +1,101 @@
+"""Places: the user's file and line behind a call, an error or a function."""
+
+from __future__ import annotations
+
+import functools
+import linecache
+import os
+import sys
+import sysconfig
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, FrameType, TracebackType
+from typing import Any
+
+import jax
+
+_LIBRARY_FOLDERS = (
+    str(Path(__file__).parent) + os.sep,
+    str(Path(jax.__file__).parent) + os.sep,
+    sysconfig.get_paths()["stdlib"] + os.sep,
+)
+_SITE_PACKAGES = (sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"])
+
+
+@dataclass(frozen=True)
+class Place:
+    """A line of source: the file, its number from 1, and its text without indentation."""
+
+    filename: str
+    lineno: int
+    line: str
+
+    def __str__(self) -> str:
+        return f"{_short(self.filename)}:{self.lineno}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The place as plain values."""
+        return {"filename": self.filename, "lineno": self.lineno, "line": self.line}
+
+
+def place_of_function(fun: Callable[..., Any]) -> Place | None:
+    """Where `fun` is defined, or None for what was not written in Python."""
+    code = code_of(fun)
+    return None if code is None else _place(code.co_filename, code.co_firstlineno)
+
+
+def code_of(fun: Callable[..., Any]) -> CodeType | None:
+    """The code object that `fun` runs, under wrappers, partials, methods and callable objects."""
+    inner: Any = fun
+    while True:
+        if isinstance(inner, functools.partial):
+            inner = inner.func
+        elif hasattr(inner, "__wrapped__"):
+            inner = inner.__wrapped__
+        elif hasattr(inner, "__func__"):
+            inner = inner.__func__
+        elif hasattr(inner, "__code__"):
+            return inner.__code__
+        else:
+            return getattr(type(inner).__call__, "__code__", None)
+
+
+def calling_place() -> Place | None:
+    """The innermost line on the stack that is the user's: not fxgrad's, JAX's or Python's own."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if is_users(frame.f_code.co_filename):
+            return _place(frame.f_code.co_filename, frame.f_lineno)
+        frame = frame.f_back
+    return None
+
+
+def raising_place(traceback: TracebackType | None) -> Place | None:
+    """The innermost line of a traceback that is the user's."""
+    found = None
+    while traceback is not None:
+        filename = traceback.tb_frame.f_code.co_filename
+        if is_users(filename):
+            found = _place(filename, traceback.tb_lineno)
+        traceback = traceback.tb_next
+    return found
+
+
+def is_users(filename: str) -> bool:
+    """Whether a source file is the user's own and not a library's."""
+    if filename.startswith(_SITE_PACKAGES) or filename.startswith(_LIBRARY_FOLDERS):
+        return False
+    return not filename.startswith("<frozen")
+
+
+def _place(filename: str, lineno: int) -> Place:
+    return Place(filename, lineno, linecache.getline(filename, lineno).strip())
+
+
+def _short(filename: str) -> str:
+    try:
+        relative = os.path.relpath(filename)
+    except ValueError:  # another drive
+        return filename
+    return Path(filename).name if relative.startswith("..") else relative

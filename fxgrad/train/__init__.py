@@ -1,0 +1,1 @@
+"""Training: state, steps, loops and data, joined from Flax, Optax and JAX."""
