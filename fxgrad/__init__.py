@@ -1,8 +1,19 @@
 """fxgrad: one pure function, run as a dynamic graph or as a static one, on JAX."""
 
+from fxgrad.comparison.measure import compare
+from fxgrad.comparison.result import Comparison
 from fxgrad.errors import FxError
 from fxgrad.execution.function import Function, function
 from fxgrad.models.model import Model, from_flax
 from fxgrad.modes import mode
 
-__all__ = ["Function", "FxError", "Model", "from_flax", "function", "mode"]
+__all__ = [
+    "Comparison",
+    "Function",
+    "FxError",
+    "Model",
+    "compare",
+    "from_flax",
+    "function",
+    "mode",
+]

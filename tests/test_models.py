@@ -55,8 +55,8 @@ def test_training_returns_a_new_state_and_leaves_the_old_one(make):
     _, new_state = model.apply(params, x, state=state, key=key, train=True)
     assert jax.tree.structure(new_state) == jax.tree.structure(state)
     jax.tree.map(np.testing.assert_array_equal, state, before)
-    changed = [not np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (state, new_state)))]
-    assert all(changed)
+    same = jax.tree.map(np.array_equal, state, new_state)
+    assert not any(jax.tree.leaves(same))
 
 
 @every_kind
@@ -182,5 +182,5 @@ def test_what_is_no_module_is_refused(wrong):
 
 def test_a_factory_that_makes_no_module_is_refused_when_called():
     model = fx.from_flax(lambda rngs: 3)
-    with pytest.raises(ModelError, match="made 3 from an nnx.Rngs"):
+    with pytest.raises(ModelError, match="made 3 from"):
         model.init(key)

@@ -35,7 +35,7 @@ def from_nnx_factory(make: Callable[[nnx.Rngs], Any]) -> tuple[Init, Apply]:
         return module
 
     def init(key: Any, *_: Any) -> tuple[Any, Any]:
-        _, params, _, state = _split(make_module(key))
+        _graph, params, _streams, state = _split(make_module(key))
         return nnx.to_pure_dict(params), nnx.to_pure_dict(state)
 
     @functools.cache
@@ -94,7 +94,8 @@ def _apply(parts: Callable[[], Parts]) -> Apply:
 
 
 def _split(module: Any) -> Parts:
-    return nnx.split(module, nnx.Param, nnx.RngState, ...)
+    graph, params, streams, state = nnx.split(module, nnx.Param, nnx.RngState, ...)
+    return graph, params, streams, state
 
 
 def _with_values(variables: nnx.State, values: Any) -> nnx.State:

@@ -1,1 +1,22 @@
-"""Training: state, steps, loops and data, joined from Flax, Optax and JAX."""
+"""Training: state, steps, loops and data, joined from JAX, Optax and NumPy."""
+
+from fxgrad.train.batches import Batches
+from fxgrad.train.comparison import compare_training
+from fxgrad.train.history import TrainHistory
+from fxgrad.train.images import ImageData, load_digits, load_image_folder, load_images
+from fxgrad.train.loop import fit
+from fxgrad.train.state import TrainState
+from fxgrad.train.step import make_step
+
+__all__ = [
+    "Batches",
+    "ImageData",
+    "TrainHistory",
+    "TrainState",
+    "compare_training",
+    "fit",
+    "load_digits",
+    "load_image_folder",
+    "load_images",
+    "make_step",
+]

@@ -1,0 +1,70 @@
+"""Targets: ``package.module:function`` or ``path/to/file.py:function`` from the command line."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from fxgrad.errors import TargetError
+
+
+def load_target(target: str) -> Callable[..., Any]:
+    """The callable that `target` names. The current folder is searched first.
+
+    Raises:
+      TargetError: the target is not of this form, the module does not exist or fails to import, or
+        it has no such callable.
+    """
+    module_name, colon, attributes = target.rpartition(":")
+    if not colon or not module_name or not attributes:
+        raise TargetError(f"{target!r} is not a target. Write package.module:function.")
+    module = _load_module(module_name, target)
+    found: Any = module
+    for attribute in attributes.split("."):
+        if not hasattr(found, attribute):
+            raise TargetError(f"{target}: {_name(found)} has no {attribute!r}.{_similar(found)}")
+        found = getattr(found, attribute)
+    if not callable(found):
+        raise TargetError(f"{target} is a {type(found).__name__}, not a function.")
+    return found
+
+
+def _load_module(name: str, target: str) -> ModuleType:
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return _load_file(Path(name)) if name.endswith(".py") else importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and name.startswith(error.name):
+            raise TargetError(f"{target}: there is no module {error.name!r}.") from error
+        raise TargetError(f"{target}: importing {name} failed: {error}.") from error
+    except FileNotFoundError as error:
+        raise TargetError(f"{target}: there is no file {name}.") from error
+    except Exception as error:
+        raise TargetError(
+            f"{target}: importing {name} failed: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _load_file(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _name(found: Any) -> str:
+    return getattr(found, "__name__", repr(found))
+
+
+def _similar(found: Any) -> str:
+    names = [n for n, v in vars(found).items() if callable(v) and not n.startswith("_")]
+    return f" It has: {', '.join(sorted(names)[:12])}." if names else ""

@@ -1,0 +1,71 @@
+"""One mode of a comparison: its Function, and the seconds of each call that was waited for."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from fxgrad.comparison.timing import Timing
+from fxgrad.execution.function import Function
+from fxgrad.modes import Mode
+from fxgrad.modes import mode as within_mode
+
+
+class Entrant:
+    """Calls one Function in one mode and keeps the time of each call."""
+
+    def __init__(self, mode: Mode, function: Function[..., Any]) -> None:
+        self.mode: Mode = mode
+        self._function = function
+        self._seconds: list[float] = []
+
+    @property
+    def seconds(self) -> float:
+        """The seconds of all calls so far."""
+        return math.fsum(self._seconds)
+
+    def call(self, *args: Any) -> Any:
+        """Call once, wait for the result, and note the seconds."""
+        args = self._copied_if_donated(args)
+        with within_mode(self.mode):  # inner Functions too
+            start = time.perf_counter()
+            output = jax.block_until_ready(self._function(*args))
+            self._seconds.append(time.perf_counter() - start)
+        return output
+
+    def timing(self, *args: Any, warmup: int, memory: bool) -> Timing:
+        """What the calls so far cost; `args` as of a call, to ask for the program's memory."""
+        stats = self._function.stats()
+        args = self._copied_if_donated(args)
+        is_one_program = memory and "static" in stats.calls_by_mode
+        return Timing(
+            first_seconds=self._seconds[0],
+            warmup_seconds=tuple(self._seconds[1 : 1 + warmup]),
+            steady_seconds=tuple(self._seconds[1 + warmup :]) or (self._seconds[-1],),
+            stats=stats,
+            program_bytes=_program_bytes(self._function, *args) if is_one_program else None,
+        )
+
+    def _copied_if_donated(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return jax.tree.map(_copied, args) if self._function.donates else args
+
+
+def _program_bytes(function: Function[..., Any], *args: Any) -> int | None:
+    """Device memory, in bytes, of the static program for `args`; None if the backend is silent."""
+    analysis = function.lower(*args).compile().memory_analysis()
+    if analysis is None:
+        return None
+    return (
+        analysis.argument_size_in_bytes
+        + analysis.output_size_in_bytes
+        + analysis.temp_size_in_bytes
+        - analysis.alias_size_in_bytes
+    )
+
+
+def _copied(leaf: Any) -> Any:
+    return jnp.copy(leaf) if isinstance(leaf, jax.Array) else leaf

@@ -1,0 +1,134 @@
+"""`fx.compare`: one function timed in every mode, in turn, every call waited for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fxgrad.comparison.entrant import Entrant
+from fxgrad.comparison.environment import this_environment
+from fxgrad.comparison.result import Comparison
+from fxgrad.errors import ValueDependenceError
+from fxgrad.execution.function import Function, function
+from fxgrad.modes import MODES, Mode, check_mode
+
+
+def compare(
+    fun: Callable[..., Any],
+    *args: Any,
+    modes: Sequence[Mode] = MODES,
+    calls: int = 50,
+    warmup: int = 2,
+    max_seconds: float = 30.0,
+    memory: bool = True,
+) -> Comparison:
+    """Measure `fun` in every mode: first call, steady calls, programs, memory, agreement.
+
+    Each mode gets a Function of its own with an empty cache. The modes take turns call by call, in
+    an order that rotates, so that a drift of the machine's speed hits all alike. Every call is
+    waited for. Eager operations that this process has run before are not compiled again, so an
+    eager first call is only cold in a new process.
+
+    Args:
+      fun: a pure function or a `Function`, whose options are kept.
+      args: its arguments.
+      modes: the modes to compare.
+      calls: steady calls in each mode, at least 1.
+      warmup: calls between the first and the steady ones, not counted as steady.
+      max_seconds: stop after this many seconds of steady calls, but not before the 5th of each.
+      memory: ask the compiler what the static program takes; it is built once more for that.
+
+    Returns:
+      A `Comparison`. A mode that cannot run `fun` because Python needs a value is listed in its
+      `failures`.
+
+    Raises:
+      ModeError: one of `modes` is not a mode.
+      ValueDependenceError: no mode could run `fun`.
+    """
+    entrants: dict[Mode, Entrant] = {
+        check_mode(mode): Entrant(mode, _fresh(fun, mode)) for mode in modes
+    }
+    outputs, failures = _first_calls(entrants, args)
+    for _ in range(warmup):
+        for entrant in entrants.values():
+            entrant.call(*args)
+    _steady_calls(list(entrants.values()), args, calls, max_seconds)
+    return Comparison(
+        title=getattr(fun, "__qualname__", repr(fun)),
+        unit="call",
+        timings={
+            mode: entrant.timing(*args, warmup=warmup, memory=memory)
+            for mode, entrant in entrants.items()
+        },
+        failures=failures,
+        largest_difference=largest_difference(outputs),
+        environment=this_environment(),
+    )
+
+
+def largest_difference(outputs: Sequence[Any]) -> float | None:
+    """The largest relative difference between any float leaf of the outputs and the first's."""
+    if len(outputs) < 2:
+        return None
+    reference, *others = [
+        [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(output) if _is_float(leaf)]
+        for output in outputs
+    ]
+    found = [
+        _relative_difference(leaf, other)
+        for leaves in others
+        for leaf, other in zip(reference, leaves, strict=True)
+        if leaf.size
+    ]
+    return max(found, default=None)
+
+
+def _relative_difference(a: np.ndarray, b: np.ndarray) -> float:
+    """The largest difference, relative to the largest magnitude of the array."""
+    size = np.max(np.abs(a))
+    difference = np.max(np.abs(a - b))
+    return float(difference / size) if size else float(difference)
+
+
+def _fresh(fun: Callable[..., Any], mode: Mode) -> Function[..., Any]:
+    return (fun if isinstance(fun, Function) else function(fun)).in_mode(mode)
+
+
+def _first_calls(
+    entrants: dict[Mode, Entrant], args: tuple[Any, ...]
+) -> tuple[list[Any], dict[Mode, str]]:
+    """The output of each first call; modes that cannot make one are taken out, with the reason."""
+    outputs = []
+    failures: dict[Mode, ValueDependenceError] = {}
+    for mode, entrant in entrants.items():
+        try:
+            outputs.append(entrant.call(*args))
+        except ValueDependenceError as error:
+            failures[mode] = error
+    for mode in failures:
+        del entrants[mode]
+    if not entrants:
+        raise next(iter(failures.values()))
+    return outputs, {mode: str(error) for mode, error in failures.items()}
+
+
+def _steady_calls(
+    entrants: list[Entrant], args: tuple[Any, ...], calls: int, max_seconds: float
+) -> None:
+    start = time.perf_counter()
+    for turn in range(calls):
+        if turn >= 5 and time.perf_counter() - start > max_seconds:
+            return
+        first = turn % len(entrants)
+        for entrant in (*entrants[first:], *entrants[:first]):
+            entrant.call(*args)
+
+
+def _is_float(leaf: Any) -> bool:
+    return isinstance(leaf, float) or jnp.issubdtype(getattr(leaf, "dtype", bool), jnp.floating)

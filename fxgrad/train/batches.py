@@ -1,0 +1,107 @@
+"""Batches: examples in memory, cut into batches in an order that seed and epoch decide.
+
+Where the examples come from belongs to `images`; where batches are placed belongs to the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import KW_ONLY, dataclass
+
+import numpy as np
+
+from fxgrad.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """Examples, and how to cut them into batches; ``len()`` is the number of batches an epoch.
+
+    Attributes:
+      arrays: name -> array of any dtype, shape ``[examples, ...]``; kept, not copied.
+      batch_size: examples a batch, at least 1.
+      seed: decides the order together with the epoch's number; at least 0.
+      shuffle: False keeps the order of `arrays` in every epoch.
+      drop_last: True leaves out the examples that do not fill a batch, so that every batch has
+        one shape; False ends the epoch with a smaller batch.
+
+    Raises:
+      DataError: `arrays` is empty, has no examples, or differs in lengths; `batch_size` is below
+        1, or above the number of examples with `drop_last`; `seed` is below 0. Its ``path`` is
+        None; its ``field`` names the array or the argument.
+    """
+
+    arrays: dict[str, np.ndarray]
+    batch_size: int
+    _: KW_ONLY
+    seed: int = 0
+    shuffle: bool = True
+    drop_last: bool = True
+
+    def __post_init__(self) -> None:
+        _check_lengths(self.arrays)
+        _check_at_least("batch_size", self.batch_size, 1)
+        _check_at_least("seed", self.seed, 0)
+        if self.drop_last and self.batch_size > self.examples:
+            message = f"batch_size={self.batch_size} is more than the {self.examples} examples"
+            remedy = f"Write batch_size={self.examples} or less, or drop_last=False"
+            raise DataError(f"{message}. {remedy}.", path=None, field="batch_size")
+
+    def __len__(self) -> int:
+        """The number of batches in an epoch."""
+        full, rest = divmod(self.examples, self.batch_size)
+        return full + (rest > 0 and not self.drop_last)
+
+    @property
+    def examples(self) -> int:
+        """The number of examples in `arrays`, also those that `drop_last` leaves out."""
+        return len(next(iter(self.arrays.values())))
+
+    def epoch(self, number: int) -> Iterator[dict[str, np.ndarray]]:
+        """The batches of one epoch, each a copy: name -> array, shape ``[batch_size, ...]``.
+
+        Seed and `number` alone decide the order: one epoch is the same on every machine, and
+        after a restart. (NumPy may change its generators between releases, NEP 19; a test holds
+        the order fast.)
+
+        Args:
+          number: the epoch, at least 0.
+
+        Raises:
+          DataError: `number` is below 0; at the call, not at the first batch.
+        """
+        _check_at_least("epoch", number, 0)
+        order = self._order(number)
+        starts = range(0, len(self) * self.batch_size, self.batch_size)
+        return (self._take(order[start : start + self.batch_size]) for start in starts)
+
+    def _order(self, number: int) -> np.ndarray:
+        if not self.shuffle:
+            return np.arange(self.examples)
+        return np.random.default_rng([self.seed, number]).permutation(self.examples)
+
+    def _take(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        return {name: array[rows] for name, array in self.arrays.items()}
+
+
+def _check_lengths(arrays: dict[str, np.ndarray]) -> None:
+    if not arrays:
+        message = "arrays is empty. Give at least one array: {'image': images}."
+        raise DataError(message, path=None, field="arrays")
+    first = next(iter(arrays))
+    for name, array in arrays.items():
+        if array.ndim == 0 or len(array) == 0:
+            message = f"arrays[{name!r}] has shape {array.shape}: no examples. Give at least one."
+            raise DataError(message, path=None, field=name)
+        if len(array) != len(arrays[first]):
+            message = (
+                f"arrays[{first!r}] has length {len(arrays[first])} and arrays[{name!r}] has "
+                f"length {len(array)}. Give every array one row an example."
+            )
+            raise DataError(message, path=None, field=name)
+
+
+def _check_at_least(field: str, value: int, least: int) -> None:
+    if value < least:
+        message = f"{field}={value} is below {least}. Write {field}={least} or more."
+        raise DataError(message, path=None, field=field)
