@@ -5,11 +5,10 @@ The article sets PyTorch (dynamic graphs) against TensorFlow (static graphs) and
 
 What the article's two listings get wrong, and this one does not repeat:
 
-* Softmax comes last in both networks, and then a cross-entropy that expects logits: in PyTorch
-  `CrossEntropyLoss` applies softmax a second time, in TensorFlow it is
-  `softmax_cross_entropy_with_logits`. Training still moves, slowly, toward the wrong optimum.
-* `net` is used in the PyTorch loop and never made.
-* The TensorFlow network builds its layers inside `call`, so every call has new, untrained weights,
+* Both networks end in softmax, and both then use a cross-entropy that expects logits and applies
+  softmax itself. Two in a row flatten the scores, so that training moves with far smaller steps.
+* The PyTorch loop uses a `net` that is never made.
+* The TensorFlow network makes its layers inside `call`, so each call has new, untrained weights,
   and the optimizer never sees the ones that were used.
 * Both frameworks are credited to Google. PyTorch came from Facebook's AI research.
 """

@@ -6,6 +6,7 @@ Which earlier signature to compare with, and what to advise, belongs to `executi
 
 from __future__ import annotations
 
+import enum
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -41,7 +42,6 @@ TRACE_OPTIONS = (
     "jax_debug_key_reuse",
     "jax_default_device",
     "jax_default_matmul_precision",
-    "jax_enable_pgle",
     "jax_enable_x64",
     "jax_numpy_dtype_promotion",
     "jax_numpy_rank_promotion",
@@ -288,7 +288,7 @@ def _surrounding_differences(before: CallSignature, after: CallSignature) -> Ite
         yield Difference("transform", "the call", old, new)
     for name, old in before.config.items():
         if old != after.config[name]:
-            yield Difference("JAX config", name, repr(old), repr(after.config[name]))
+            yield Difference("JAX config", name, _option(old), _option(after.config[name]))
     if before.mesh != after.mesh:
         yield Difference("mesh", "jax.set_mesh", before.mesh or "none", after.mesh or "none")
 
@@ -307,6 +307,10 @@ def _or_absent(entry: Entry | None) -> str:
 
 def _with_python_type(leaf: ArrayLeaf) -> str:
     return f"{leaf} from a Python {leaf.python_type}" if leaf.weak_type else str(leaf)
+
+
+def _option(value: Any) -> str:
+    return repr(value.value if isinstance(value, enum.Enum) else value)
 
 
 def _short_dtype(dtype: str) -> str:

@@ -357,6 +357,8 @@ def npy(header: str) -> bytes:
         npy(""),
         npy("((("),
         npy("-" * 9000 + "1"),
+        npy("{b'descr': '|u1', 'fortran_order': False, 'shape': (2, 28, 28)}"),
+        npy("{'descr': '|u1', 'fortran_order': False, 'shape': (02, 28, 28)}"),
         npy("{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000000, 28, 28)}"),
         npy("{'descr': '|u1', 'fortran_order': False, 'shape': (9999999999999999999999,)}"),
     ],

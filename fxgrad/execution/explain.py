@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from fxgrad.compilation import Work
 from fxgrad.execution.advice import advise
-from fxgrad.execution.remade import note_first_compilation
+from fxgrad.execution.remade import Remade, note_first_compilation
 from fxgrad.places import Place
 from fxgrad.signature import CallSignature, Difference, differences
 
@@ -134,10 +134,13 @@ class History:
         """Explain a compilation that has just happened, and remember it."""
         with self._lock:
             self._count += 1
-            compilation = self._explain(signature, work, call, place)
+            remade = self._remade(signature, place)
+            compilation = self._explain(signature, work, call, place, remade)
             self._signatures.append((self._count, signature))
             self._compilations.append(compilation)
             del self._signatures[:-_KEPT], self._compilations[:-_KEPT]
+        if remade is not None:
+            remade.warn(place)
         return compilation
 
     def explanation(self, name: str, defined: Place | None) -> Explanation:
@@ -146,10 +149,20 @@ class History:
             kept = tuple(self._compilations)
             return Explanation(name, defined, kept, forgotten=self._count - len(kept))
 
+    def _remade(self, signature: CallSignature, place: Place | None) -> Remade | None:
+        if self._signatures or not self._watch_remaking:
+            return None
+        return note_first_compilation(self._fun, signature, place)
+
     def _explain(
-        self, signature: CallSignature, work: Work, call: int, place: Place | None
+        self,
+        signature: CallSignature,
+        work: Work,
+        call: int,
+        place: Place | None,
+        remade: Remade | None,
     ) -> Compilation:
-        cause, nearest, facts, advice = self._cause(signature, place)
+        cause, nearest, facts, advice = self._cause(signature, remade)
         return Compilation(
             number=self._count,
             call=call,
@@ -164,13 +177,11 @@ class History:
         )
 
     def _cause(
-        self, signature: CallSignature, place: Place | None
+        self, signature: CallSignature, remade: Remade | None
     ) -> tuple[Cause, int | None, tuple[Difference, ...], tuple[str, ...]]:
+        if remade is not None:
+            return "remade function", None, (), (remade.sentence,)
         if not self._signatures:
-            if self._watch_remaking:
-                remade = note_first_compilation(self._fun, signature, place)
-                if remade:
-                    return "remade function", None, (), (remade,)
             return "first call", None, (), ()
         number, facts = _nearest(self._signatures, signature)
         return ("changed call" if facts else "same call again"), number, facts, advise(facts)

@@ -145,6 +145,7 @@ class BoundFunction(Generic[R]):
     ) -> None:
         self.__func__ = function
         self.__self__ = instance  # keeps the instance alive during the call
+        self.__doc__ = function.__doc__
         self._leading = (instance,) if instance_is_argument else ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> R:

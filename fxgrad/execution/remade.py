@@ -10,6 +10,7 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from fxgrad.errors import RetraceWarning
@@ -23,35 +24,51 @@ _lock = threading.Lock()
 _first_compilations: OrderedDict[Hashable, tuple[int, CallSignature]] = OrderedDict()
 
 
+@dataclass(frozen=True)
+class Remade:
+    """That the same code has been made into a Function again and again, and compiled again."""
+
+    sentence: str
+    times: int
+
+    def warn(self, place: Place | None) -> None:
+        """Warn at the user's `place`, at the fifth time and not again."""
+        if self.times == _WARN_AT and place is not None:
+            warnings.warn_explicit(self.sentence, RetraceWarning, place.filename, place.lineno)
+
+
 def note_first_compilation(
     fun: Callable[..., Any], signature: CallSignature, place: Place | None
-) -> str | None:
+) -> Remade | None:
     """Remember that a new Function of `fun` compiled `signature` for a call at `place`.
 
-    Returns a sentence when an earlier Function of the same code, with the same captured objects,
-    had compiled the same call; and warns at `place` when that has happened five times.
+    Returns what to tell when an earlier Function of the same code, with the same captured objects,
+    had compiled the same call from the same line.
     """
     code = code_of(fun)
     if code is None:
         return None
-    key = (code.co_filename, code.co_firstlineno, code.co_qualname, _captured(fun))
+    key = (code.co_filename, code.co_firstlineno, code.co_qualname, _captured(fun), place)
     with _lock:
-        count, earlier = _first_compilations.pop(key, (0, signature))
-        if differences(earlier, signature):
-            count = 0
-        _first_compilations[key] = (count + 1, signature)
+        times, earlier = _first_compilations.pop(key, (0, signature))
+        times = 1 if differences(earlier, signature) else times + 1
+        _first_compilations[key] = (times, signature)
         while len(_first_compilations) > _KEPT:
             _first_compilations.popitem(last=False)
-    if count == 0:
+    if times == 1:
         return None
-    sentence = (
-        f"{code.co_qualname} ({place_of_function(fun)}) has been made into a Function "
-        f"{count + 1} times, and each compiled this same call: make the Function once, outside "
-        "the loop, and call that one"
+    return Remade(
+        f"{code.co_qualname} ({place_of_function(fun)}) has been made into a Function {times} "
+        "times, and each compiled this same call: make the Function once, outside the loop, and "
+        "call that one",
+        times,
     )
-    if count + 1 == _WARN_AT and place is not None:
-        warnings.warn_explicit(sentence, RetraceWarning, place.filename, place.lineno)
-    return sentence
+
+
+def forget() -> None:
+    """Forget all Functions made so far."""
+    with _lock:
+        _first_compilations.clear()
 
 
 def _captured(fun: Any) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ from fxgrad.execution.explain import History
 from fxgrad.execution.options import Options
 from fxgrad.execution.stats import Counts
 from fxgrad.execution.value_dependence import VALUE_ERRORS, explain_value_dependence
-from fxgrad.paths import call_shape_of
+from fxgrad.paths import bind_names, call_shape_of
 from fxgrad.places import calling_place
 from fxgrad.signature import describe_call, unsupported_leaves
 
@@ -65,13 +65,23 @@ class Static:
     def _explain_arguments(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> ArgumentError | None:
+        """What is wrong with the arguments, or None: then the error is the function's own."""
+        static = self._options.static_argnames
         try:
-            leaves = unsupported_leaves(
-                self._call_shape, self._options.static_argnames, args, kwargs
-            )
-            path, value = next(leaves)
-        except (StopIteration, TypeError):  # TypeError: the call itself has the wrong arguments
+            named = bind_names(self._call_shape, args, kwargs)
+            unsupported = next(unsupported_leaves(self._call_shape, static, args, kwargs), None)
+        except TypeError:  # the call itself has the wrong arguments: Python says so best
             return None
+        for name in sorted(static & named.keys()):
+            if not _is_hashable(named[name]):
+                return ArgumentError(
+                    f"{name} is a {type(named[name]).__name__}, which has no hash, and static "
+                    "arguments are part of a program's key. Pass a tuple or another hashable value.",
+                    path=name,
+                )
+        if unsupported is None:
+            return None
+        path, value = unsupported
         argument = path.split("[")[0].split(".")[0]
         return ArgumentError(
             f"{path} is a {type(value).__name__}, which a static graph cannot take as an input. "
@@ -79,6 +89,14 @@ class Static:
             "pass an array or a number.",
             path=path,
         )
+
+
+def _is_hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 def _counting(fun: Callable[..., Any], counts: Counts) -> Callable[..., Any]:

@@ -6,7 +6,6 @@ Nothing is fetched. The IDX format belongs to `idx`; cutting into batches belong
 from __future__ import annotations
 
 import io
-import tokenize
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -36,8 +35,6 @@ _BAD_ZIP: Final = (
     RuntimeError,  # encrypted
     ValueError,
 )
-# What NumPy's parser of headers meets its match with, besides ValueError.
-_BAD_ARRAY: Final = (ValueError, OverflowError, MemoryError, RecursionError, tokenize.TokenError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,7 +197,9 @@ def _unpack(archive: zipfile.ZipFile, key: str) -> bytes:
 def _read_npy(path: Path, key: str, packed: bytes) -> np.ndarray:
     try:
         return np.lib.format.read_array(io.BytesIO(packed), allow_pickle=False)
-    except _BAD_ARRAY as error:
+    # NumPy parses the header with tokenize and ast: damaged ones raised ValueError, TypeError,
+    # SyntaxError, OverflowError and TokenError. The cause is kept, and none gets out.
+    except Exception as error:
         message = f"is not a plain array, and nothing is unpickled here ({error})"
         remedy = "Write it again with np.savez, as an array of numbers"
         raise _error(path, key, f"{message}. {remedy}") from error
