@@ -36,6 +36,18 @@ class ArgumentError(FxError, TypeError):
         self.path = path
 
 
+class OptionError(FxError, ValueError):
+    """An option of a call has a value that makes no sense.
+
+    Attributes:
+      option: its name.
+    """
+
+    def __init__(self, message: str, *, option: str) -> None:
+        super().__init__(message)
+        self.option = option
+
+
 class ValueDependenceError(FxError, TypeError):
     """Python asked for the value of an array while a static graph was being traced.
 

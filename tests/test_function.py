@@ -241,12 +241,12 @@ def test_self_is_an_argument_where_the_class_is_a_pytree():
 
 @every_mode
 def test_partials_and_callable_objects_are_functions_too(mode):
-    class Callable_:
+    class Increment:
         def __call__(self, x):
             return x + 1
 
     partial = functools.partial(lambda x, y: x + y, y=1.0)
-    for fun in (Callable_(), partial, jnp.sin, jax.jit(lambda x: x + 1)):
+    for fun in (Increment(), partial, jnp.sin, jax.jit(lambda x: x + 1)):
         expected = fun(jnp.ones(3))
         np.testing.assert_allclose(fx.function(fun, mode=mode)(jnp.ones(3)), expected)
 
@@ -273,7 +273,7 @@ def test_an_exception_of_the_function_comes_out_as_it_is(mode):
 
 @every_mode
 def test_a_wrong_call_gets_pythons_own_error(mode):
-    with pytest.raises(TypeError, match="missing .*argument: 'y'"):
+    with pytest.raises(TypeError, match=r"missing .*argument: 'y'"):
         fx.function(lambda x, y: x, mode=mode)(jnp.ones(3))
 
 
@@ -289,7 +289,7 @@ def test_a_leaf_that_static_cannot_take_is_named_by_its_path():
 
 def test_an_unhashable_static_argument_is_named():
     function = fx.function(lambda x, sizes: x, mode="static", static_argnames="sizes")
-    with pytest.raises(ArgumentError, match="sizes is a list.*tuple") as caught:
+    with pytest.raises(ArgumentError, match=r"sizes is a list.*tuple") as caught:
         function(jnp.ones(3), [1, 2])
     assert caught.value.path == "sizes"
 

@@ -9,7 +9,6 @@ from fxgrad.errors import ValueDependenceError
 from fxgrad.modes import MODES
 from tests.programs import PROGRAMS
 
-
 CASES = [
     pytest.param(mode, program.fun, args, id=f"{mode}-{program}-{i}")
     for mode in MODES

@@ -24,9 +24,14 @@ def _no_function_made_before():
     remade.forget()
 
 
-def total(batch, scale=np.float32(1), *, kind="sum"):
+ONE = np.float32(1)
+
+
+def total(batch, scale=ONE, *, kind="sum"):
     leaves = [leaf for leaf in jax.tree.leaves(batch) if leaf is not None]
-    return sum(jnp.sum(leaf.astype(jnp.result_type(scale)) * scale) for leaf in leaves) * (1 if kind == "sum" else 2)
+    return sum(jnp.sum(leaf.astype(jnp.result_type(scale)) * scale) for leaf in leaves) * (
+        1 if kind == "sum" else 2
+    )
 
 
 def explained(first, second, fun=total, surroundings=contextlib.nullcontext):

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fxgrad.cli.output import check_writable, positive, write
+from fxgrad.cli.output import check_outputs, positive, write
 from fxgrad.modes import MODES
 from fxgrad.train import Batches, TrainState, compare_training, load_images
 
@@ -40,7 +40,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train, print the table, write the page."""
-    check_writable(options.output, options.json)
+    check_outputs(page=options.output, data=options.json)
     data = load_images(options.data_dir)
     optimizer = optax.sgd(options.learning_rate)
     params = init(jax.random.key(options.seed))

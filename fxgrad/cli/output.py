@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 from pathlib import Path
 
 from fxgrad.comparison.result import Comparison
 from fxgrad.errors import FxError
 
 
-def check_writable(*paths: Path | None) -> None:
-    """Refuse an output path before the work rather than after it.
+def check_outputs(
+    *, page: Path | None = None, data: Path | None = None, plot: Path | None = None
+) -> None:
+    """Refuse what cannot be written before the work rather than after it.
 
     Raises:
-      FxError: the folder does not exist, or the path is a folder.
+      FxError: a folder does not exist, or the path is one; a plot of an unknown suffix; or a
+        package that draws is not installed.
     """
-    for path in paths:
+    for path in (page, data, plot):
         if path is not None and (path.is_dir() or not path.parent.is_dir()):
             why = "is a folder" if path.is_dir() else f"is in {path.parent}, which does not exist"
             raise FxError(f"cannot write {path}: it {why}.")
+    if page is not None:
+        importlib.import_module("fxgrad.comparison.page")
+    if plot is not None:
+        importlib.import_module("fxgrad.comparison.plot").check_suffix(plot)
 
 
 def positive(text: str) -> int:
@@ -29,8 +37,14 @@ def positive(text: str) -> int:
     return number
 
 
-def write(comparison: Comparison, *, page: Path | None, data: Path | None) -> None:
-    """Print the table; write the page and the JSON where asked for."""
+def write(
+    comparison: Comparison,
+    *,
+    page: Path | None = None,
+    data: Path | None = None,
+    plot: Path | None = None,
+) -> None:
+    """Print the table; write the page, the data and the plot where asked for."""
     print(comparison.table())
     if page is not None:
         comparison.to_html(page)
@@ -38,3 +52,6 @@ def write(comparison: Comparison, *, page: Path | None, data: Path | None) -> No
     if data is not None:
         data.write_text(comparison.to_json() + "\n", encoding="utf-8")
         print(f"data: {data}")
+    if plot is not None:
+        comparison.plot(plot)
+        print(f"plot: {plot}")

@@ -13,7 +13,7 @@ import numpy as np
 from fxgrad.comparison.entrant import Entrant
 from fxgrad.comparison.environment import this_environment
 from fxgrad.comparison.result import Comparison
-from fxgrad.errors import ValueDependenceError
+from fxgrad.errors import OptionError, ValueDependenceError
 from fxgrad.execution.function import Function, function
 from fxgrad.modes import MODES, Mode, check_mode
 
@@ -48,9 +48,16 @@ def compare(
       `failures`.
 
     Raises:
+      OptionError: fewer than 1 call, fewer than 0 to warm up, or no modes.
       ModeError: one of `modes` is not a mode.
       ValueDependenceError: no mode could run `fun`.
     """
+    if calls < 1 or warmup < 0 or not modes:
+        raise OptionError(
+            f"calls={calls}, warmup={warmup}, modes={modes!r}: a comparison has at least 1 steady "
+            "call, 0 calls to warm up, and 1 mode.",
+            option="calls",
+        )
     entrants: dict[Mode, Entrant] = {
         check_mode(mode): Entrant(mode, _fresh(fun, mode)) for mode in modes
     }

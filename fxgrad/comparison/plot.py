@@ -33,14 +33,9 @@ def save_plot(comparison: Comparison, path: Path) -> None:
     """Draw all curves, side by side, into one file.
 
     Raises:
-      DataError: the suffix of `path` is none of .png, .svg, .pdf.
+      DataError: as `check_suffix`.
     """
-    if path.suffix not in _SUFFIXES:
-        raise DataError(
-            f"{path}: a plot is written as {', '.join(_SUFFIXES)}; the suffix is {path.suffix!r}.",
-            path=path,
-            field="suffix",
-        )
+    check_suffix(path)
     panels = 2 if comparison.training else 1
     figure = Figure(figsize=(5.2 * panels, 3.6), layout="constrained")
     axes = figure.subplots(1, panels, squeeze=False)[0]
@@ -48,6 +43,20 @@ def save_plot(comparison: Comparison, path: Path) -> None:
     if comparison.training:
         draw_losses(comparison, axes[1])
     figure.savefig(path, dpi=150)
+
+
+def check_suffix(path: Path) -> None:
+    """Refuse a plot that is none of .png, .svg, .pdf.
+
+    Raises:
+      DataError: the suffix of `path` is another one.
+    """
+    if path.suffix not in _SUFFIXES:
+        raise DataError(
+            f"{path}: a plot is written as {', '.join(_SUFFIXES)}; the suffix is {path.suffix!r}.",
+            path=path,
+            field="suffix",
+        )
 
 
 def svg_of_times(comparison: Comparison) -> str:

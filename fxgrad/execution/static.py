@@ -76,7 +76,7 @@ class Static:
             if not _is_hashable(named[name]):
                 return ArgumentError(
                     f"{name} is a {type(named[name]).__name__}, which has no hash, and static "
-                    "arguments are part of a program's key. Pass a tuple or another hashable value.",
+                    "arguments are part of a program's key. Pass a tuple or what else has a hash.",
                     path=name,
                 )
         if unsupported is None:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fxgrad.errors import DataError
+from fxgrad.errors import DataError, OptionError
 from fxgrad.train.history import TrainHistory
 from fxgrad.train.progress import report
 from fxgrad.train.state import TrainState
@@ -57,10 +57,10 @@ def fit(
 
     Raises:
       DataError: there are no batches, or `batches` can be read only once and `epochs` is more.
-      ValueError: `epochs` is less than 1.
+      OptionError: `epochs` is less than 1.
     """
     if epochs < 1:
-        raise ValueError(f"epochs={epochs}: a training has at least 1 epoch.")
+        raise OptionError(f"epochs={epochs}: a training has at least 1 epoch.", option="epochs")
     steps_per_epoch = len(batches) if hasattr(batches, "__len__") else None  # type: ignore[arg-type]
     metrics: list[dict[str, np.ndarray]] = []
     evaluations: list[dict[str, float]] = []

@@ -1,0 +1,227 @@
+"""Comparisons: what is measured, what is predicted from it, and its views as data."""
+
+import json
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fxgrad as fx
+from fxgrad.comparison.measure import largest_difference
+from fxgrad.comparison.table import in_bytes, in_seconds, rows, sentences
+from fxgrad.comparison.timing import (
+    Timing,
+    break_evens,
+    measured_break_even,
+    predict_break_even,
+)
+from fxgrad.errors import DataError, ModeError, ValueDependenceError
+from fxgrad.execution.stats import Stats
+from fxgrad.modes import MODES
+
+
+def fun(x):
+    return jnp.sum(jnp.tanh(x @ x))
+
+
+def timing(first, steady, calls=40):
+    stats = Stats(calls + 1, 1, 1, first, 0, 1, {"static": calls + 1})
+    return Timing(first, (), (steady,) * calls, stats, None)
+
+
+def test_every_mode_makes_the_same_calls():
+    comparison = fx.compare(fun, jnp.ones((8, 8)), calls=7, warmup=2)
+    assert tuple(comparison.timings) == MODES
+    for mode, measured in comparison.timings.items():
+        assert measured.stats.calls == 10
+        assert measured.stats.calls_by_mode == {mode: 10}
+        assert (len(measured.warmup_seconds), len(measured.steady_seconds)) == (2, 7)
+        assert math.isclose(measured.total_seconds, sum(measured.all_seconds))
+        low, high = measured.spread_seconds
+        assert 0 < low <= measured.median_seconds <= high
+    assert comparison.timings["static"].stats.programs == 1
+    assert comparison.timings["static"].stats.python_runs == 1
+    assert comparison.timings["eager"].stats.python_runs == 10
+
+
+def test_memory_of_the_static_program_counts_arguments_and_outputs():
+    comparison = fx.compare(lambda x: x + 1, jnp.ones(1000), calls=1)
+    assert comparison.timings["static"].program_bytes == 8000
+    assert comparison.timings["eager"].program_bytes is None
+    assert (
+        fx.compare(fun, jnp.ones((8, 8)), calls=1, memory=False).timings["static"].program_bytes
+        is None
+    )
+
+
+def test_inner_functions_run_in_the_mode_that_is_measured():
+    inner = fx.function(lambda x: x + 1, mode="static")
+    fx.compare(lambda x: inner(x), jnp.ones(3), calls=1, warmup=0, modes=("eager",))
+    assert inner.stats().calls_by_mode == {"eager": 2}
+
+
+def test_a_function_keeps_its_options_and_its_own_cache():
+    function = fx.function(lambda x, power: x**power, static_argnames="power")
+    comparison = fx.compare(function, jnp.ones(3), 3, calls=2)
+    assert comparison.timings["static"].stats.programs == 1
+    assert function.stats().calls == 0
+
+
+def test_donated_arguments_survive_a_comparison():
+    x = jnp.ones(3)
+    fx.compare(fx.function(lambda x: x + 1, donate_argnames="x"), x, calls=3)
+    assert not x.is_deleted()
+
+
+def test_a_mode_that_cannot_run_it_is_listed_with_the_reason():
+    comparison = fx.compare(lambda x: x if x[0] > 0 else -x, jnp.ones(3), calls=2)
+    assert tuple(comparison.timings) == ("eager",)
+    assert "Python decides by the value" in comparison.failures["static"]
+    assert "static could not run it" in comparison.table()
+    assert comparison.largest_difference is None
+    assert comparison.break_evens == ()
+
+
+def test_when_no_mode_can_run_it_the_reason_is_raised():
+    with pytest.raises(ValueDependenceError):
+        fx.compare(lambda x: x if x[0] > 0 else -x, jnp.ones(3), modes=("static",))
+
+
+def test_an_error_of_the_function_is_raised():
+    with pytest.raises(KeyError):
+        fx.compare(lambda x: {}["a"], jnp.ones(3))
+
+
+def test_a_wrong_mode_is_refused():
+    with pytest.raises(ModeError, match="'graph' is not a mode"):
+        fx.compare(fun, jnp.ones((2, 2)), modes=("eager", "graph"))
+
+
+def test_no_calls_is_refused():
+    with pytest.raises(ValueError, match="calls=0"):
+        fx.compare(fun, jnp.ones((2, 2)), calls=0)
+
+
+def test_time_is_bounded():
+    comparison = fx.compare(fun, jnp.ones((8, 8)), calls=100_000, max_seconds=0.0)
+    assert len(comparison.timings["eager"].steady_seconds) == 5
+
+
+def test_the_largest_difference_is_relative_to_the_largest_value_and_sees_every_leaf():
+    a = {"x": np.array([1.0, 100.0]), "n": np.array([1, 2]), "y": np.float32(3)}
+    b = {"x": np.array([1.0, 101.0]), "n": np.array([1, 9]), "y": np.float32(3)}
+    assert largest_difference([a, a]) == 0
+    assert math.isclose(largest_difference([a, b]), 0.01)
+    assert largest_difference([a, a, b]) == largest_difference([a, b])
+    assert largest_difference([a]) is None
+    assert largest_difference([{"k": jax.random.key(0)}] * 2) is None
+    assert math.isnan(largest_difference([np.array([1.0]), np.array([np.nan])]))
+
+
+@pytest.mark.parametrize(
+    ("fast", "slow", "call"),
+    [
+        ((10.0, 1.0), (1.0, 2.0), 11),  # after 10 calls both have taken 19
+        ((10.0, 1.0), (1.0, 2.5), 8),
+        ((1.0, 1.0), (2.0, 2.0), 1),
+        ((2.0, 1.0), (2.0, 2.0), 2),
+        ((2.0, 1.0), (1.0, 1.0), None),
+    ],
+)
+def test_a_predicted_break_even_is_the_measured_one_of_calls_that_cost_as_predicted(
+    fast, slow, call
+):
+    fast, slow = timing(*fast), timing(*slow)
+    assert predict_break_even(fast, slow) == call
+    assert measured_break_even(fast.all_seconds, slow.all_seconds) == call
+
+
+def test_a_break_even_must_last():
+    assert measured_break_even([5, 1, 1, 1, 9, 1, 1], [4, 3, 3, 1, 1, 1, 1]) is None
+    assert measured_break_even([5, 1, 1, 1, 5, 1, 1], [4, 3, 3, 1, 1, 2, 3]) == 7
+
+
+def test_every_pair_of_modes_has_a_break_even():
+    (found,) = break_evens({"eager": timing(1.0, 2.0), "static": timing(10.0, 1.0)})
+    assert (found.mode, found.over, found.predicted, found.measured) == (
+        "static",
+        "eager",
+        11,
+        11,
+    )
+
+
+def comparison_of(**timings):
+    measured = fx.compare(fun, jnp.ones((2, 2)), calls=1)
+    return fx.Comparison(
+        title="a <b> & c",
+        unit="call",
+        timings=timings,
+        failures={},
+        largest_difference=1e-7,
+        environment=measured.environment,
+    )
+
+
+def test_the_table_says_what_was_measured():
+    comparison = comparison_of(eager=timing(1.0, 0.02), static=timing(1.1, 0.001))
+    cells = {row.label: row.cells for row in rows(comparison)}
+    assert cells["first call"] == ("1 s", "1.1 s")
+    assert cells["median call"] == ("20 ms", "1 ms")
+    assert cells["total, 41 calls"] == ("1.8 s", "1.14 s")
+    assert cells["break-even call"] == ("–", "7")
+    assert cells["program memory"] == ("n/a", "n/a")
+    assert sentences(comparison) == [
+        "static takes 1/20 of eager's median time.",
+        "static overtakes eager at call 7, measured.",
+        "Largest relative difference between the modes' outputs: 1.0e-07.",
+    ]
+    for text in (*cells, "a <b> & c", "jax "):
+        assert text in comparison.table()
+
+
+def test_a_break_even_beyond_the_calls_is_predicted():
+    comparison = comparison_of(eager=timing(1.0, 0.02), static=timing(9.0, 0.001))
+    assert "static overtakes eager at call 423, predicted." in sentences(comparison)
+
+
+def test_json_holds_all_that_was_measured():
+    comparison = fx.compare(fun, jnp.ones((2, 2)), calls=3)
+    data = json.loads(comparison.to_json())
+    assert data == json.loads(json.dumps(comparison.to_dict()))
+    assert data["timings"]["static"]["stats"]["programs"] == 1
+    assert len(data["timings"]["eager"]["steady_seconds"]) == 3
+    assert data["environment"]["versions"]["jax"] == jax.__version__
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(2.5e-7, "250 ns"), (1.5e-6, "1.5 µs"), (0.0123, "12.3 ms"), (1.0, "1 s"), (1234.5, "1234 s")],
+)
+def test_durations_have_the_unit_that_fits(seconds, words):
+    assert in_seconds(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(None, "n/a"), (12, "12 B"), (2048, "2 KiB"), (3 << 30, "3 GiB")]
+)
+def test_sizes_have_the_unit_that_fits(count, words):
+    assert in_bytes(count) == words
+
+
+@pytest.mark.parametrize(
+    ("suffix", "magic"), [(".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")]
+)
+def test_a_plot_is_written_by_suffix(tmp_path, suffix, magic):
+    comparison = comparison_of(eager=timing(1.0, 0.02), static=timing(1.1, 0.001))
+    comparison.plot(tmp_path / f"plot{suffix}")
+    assert (tmp_path / f"plot{suffix}").read_bytes().startswith(magic)
+
+
+def test_a_plot_of_another_suffix_is_refused(tmp_path):
+    comparison = comparison_of(eager=timing(1.0, 0.02))
+    with pytest.raises(DataError, match=r"\.png, \.svg, \.pdf"):
+        comparison.plot(tmp_path / "plot.bmp")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,230 @@
+"""Training: steps, the loop and its history, in every mode."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen as nn
+
+import fxgrad as fx
+from fxgrad import train
+from fxgrad.errors import DataError, LossError
+from fxgrad.modes import MODES
+
+every_mode = pytest.mark.parametrize("mode", MODES)
+rng = np.random.default_rng(0)
+DATA = {
+    "x": rng.normal(size=(64, 3)).astype(np.float32),
+    "y": rng.normal(size=(64,)).astype(np.float32),
+}
+
+
+def loss(params, batch):
+    return jnp.mean((batch["x"] @ params["w"] - batch["y"]) ** 2)
+
+
+def start(optimizer, **kwargs):
+    return train.TrainState.create({"w": jnp.zeros(3)}, optimizer, **kwargs)
+
+
+@every_mode
+def test_a_step_is_plain_gradient_descent(mode):
+    optimizer = optax.sgd(0.1)
+    step = train.make_step(loss, optimizer, mode=mode)
+    state, metrics = step(start(optimizer), DATA)
+    value, gradient = jax.value_and_grad(loss)({"w": jnp.zeros(3)}, DATA)
+    np.testing.assert_allclose(metrics["loss"], value, rtol=1e-6)
+    np.testing.assert_allclose(state.params["w"], -0.1 * gradient["w"], rtol=1e-6)
+    assert int(state.step) == 1
+    assert state.step.dtype == jnp.int32
+
+
+@every_mode
+def test_metrics_come_back_beside_the_loss(mode):
+    def with_metrics(params, batch):
+        return loss(params, batch), {"sum": jnp.sum(params["w"])}
+
+    optimizer = optax.sgd(0.1)
+    _, metrics = train.make_step(with_metrics, optimizer, mode=mode)(start(optimizer), DATA)
+    assert set(metrics) == {"loss", "sum"}
+
+
+@every_mode
+def test_a_key_is_folded_with_the_step_and_nothing_else(mode):
+    def noisy(params, batch, key):
+        return loss(params, batch), {"noise": jax.random.normal(key)}
+
+    optimizer = optax.sgd(0.1)
+    step = train.make_step(noisy, optimizer, mode=mode)
+    state = start(optimizer, key=jax.random.key(3))
+    noises = []
+    for _ in range(3):
+        state, metrics = step(state, DATA)
+        noises.append(float(metrics["noise"]))
+    expected = [jax.random.normal(jax.random.fold_in(jax.random.key(3), i)) for i in range(3)]
+    np.testing.assert_allclose(noises, expected, rtol=1e-6)
+
+
+@every_mode
+def test_batch_statistics_and_dropout_are_carried_explicitly(mode):
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x, train):
+            x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(nn.Dense(8)(x))
+            return nn.Dense(1)(nn.Dropout(0.5, deterministic=not train)(nn.relu(x)))[:, 0]
+
+    model = fx.from_flax(Net())
+
+    def stateful(params, batch, *, state, key):
+        predicted, state = model.apply(params, batch["x"], state=state, key=key, train=True)
+        return jnp.mean((predicted - batch["y"]) ** 2), (state, {})
+
+    optimizer = optax.sgd(0.05)
+    params, model_state = model.init(jax.random.key(0), DATA["x"], train=False)
+    state = train.TrainState.create(
+        params, optimizer, model_state=model_state, key=jax.random.key(1)
+    )
+    step = train.make_step(stateful, optimizer, mode=mode)
+    trained, history = train.fit(step, state, train.Batches(DATA, 16), epochs=20, progress=False)
+    assert history.metrics["loss"][-4:].mean() < history.metrics["loss"][:4].mean()
+    moved = jax.tree.map(lambda a, b: not np.array_equal(a, b), model_state, trained.model_state)
+    assert all(jax.tree.leaves(moved))
+    if mode == "static":
+        assert step.stats().programs == 1
+
+
+def test_modes_train_to_the_same_losses():
+    optimizer = optax.sgd(0.05, momentum=0.9)
+    histories = [
+        train.fit(
+            train.make_step(loss, optimizer, mode=mode),
+            start(optimizer),
+            train.Batches(DATA, 16, seed=4),
+            epochs=3,
+            progress=False,
+        )[1]
+        for mode in MODES
+    ]
+    for history in histories[1:]:
+        np.testing.assert_allclose(history.metrics["loss"], histories[0].metrics["loss"], rtol=1e-5)
+
+
+def test_a_donated_state_is_taken():
+    optimizer = optax.sgd(0.1)
+    state = start(optimizer)
+    train.make_step(loss, optimizer, mode="static", donate=True)(state, DATA)
+    assert state.params["w"].is_deleted()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda params: 0.0, r"write loss\(params, batch\)"),
+        (lambda params, batch, weights: 0.0, r"write loss\(params, batch\)"),
+    ],
+)
+def test_a_loss_of_other_parameters_is_refused_at_once(wrong, message):
+    with pytest.raises(LossError, match=message):
+        train.make_step(wrong, optax.sgd(0.1))
+
+
+@every_mode
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda params, batch: params["w"], r"float scalar.*float32\[3\].*jax.numpy.mean"),
+        (lambda params, batch: 3, "float scalar"),
+        (lambda params, batch: jnp.sum(params["w"] > 0), r"float scalar.*int32\[\]"),
+        (lambda params, batch: (loss(params, batch), 3.0), "metrics as a dict"),
+        (lambda params, batch, state: loss(params, batch), "new_state"),
+        (lambda params, batch, key: loss(params, batch), "key=jax.random.key"),
+    ],
+)
+def test_a_loss_that_returns_something_else_is_told_what_to_return(mode, wrong, message):
+    optimizer = optax.sgd(0.1)
+    with pytest.raises(LossError, match=message):
+        train.make_step(wrong, optimizer, mode=mode)(start(optimizer), DATA)
+
+
+def fitted(batches, epochs=2, **kwargs):
+    optimizer = optax.sgd(0.1)
+    step = train.make_step(loss, optimizer)
+    return train.fit(step, start(optimizer), batches, epochs=epochs, progress=False, **kwargs)
+
+
+def test_a_history_has_each_step_and_each_epoch():
+    state, history = fitted(
+        train.Batches(DATA, 16),
+        epochs=3,
+        evaluate=lambda state: {"test loss": loss(state.params, DATA)},
+    )
+    assert history.steps == 12 == int(state.step)
+    assert len(history.evaluations) == len(history.epoch_seconds) == 3
+    np.testing.assert_allclose(
+        history.evaluations[-1]["test loss"], loss(state.params, DATA), rtol=1e-6
+    )
+    assert history.to_dict()["metrics"]["loss"] == history.metrics["loss"].tolist()
+
+
+def test_a_list_of_batches_is_read_once_for_each_epoch():
+    _, history = fitted([DATA, DATA], epochs=3)
+    assert history.steps == 6
+
+
+def test_an_iterator_cannot_serve_two_epochs():
+    with pytest.raises(DataError, match="can be read once"):
+        fitted(iter([DATA, DATA]), epochs=2)
+    _, history = fitted(iter([DATA, DATA]), epochs=1)
+    assert history.steps == 2
+
+
+def test_no_batches_is_an_error():
+    with pytest.raises(DataError, match="epoch 0 has no batches"):
+        fitted([])
+
+
+def test_no_epochs_is_an_error():
+    with pytest.raises(ValueError, match="at least 1 epoch"):
+        fitted([DATA], epochs=0)
+
+
+def test_progress_is_one_line_for_each_epoch_where_there_is_no_terminal(capsys):
+    optimizer = optax.sgd(0.1)
+    step = train.make_step(loss, optimizer)
+    train.fit(step, start(optimizer), [DATA], epochs=2, title="fitting")
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["fitting epoch 1/2", "fitting epoch 2/2"]
+    assert "loss" in lines[0]
+
+
+def test_progress_can_be_a_bar_or_nothing(capsys):
+    optimizer = optax.sgd(0.1)
+    step = train.make_step(loss, optimizer)
+    train.fit(step, start(optimizer), [DATA], epochs=2, title="fitting", progress=True)
+    assert "fitting" in capsys.readouterr().err
+    train.fit(step, start(optimizer), [DATA], epochs=2, title="fitting", progress=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_training_comparison_holds_equal_losses_and_exact_counts():
+    optimizer = optax.sgd(0.1)
+    comparison = train.compare_training(
+        loss,
+        optimizer,
+        start(optimizer),
+        train.Batches(DATA, 16),
+        epochs=2,
+        evaluate=lambda state: {"test loss": loss(state.params, DATA)},
+        progress=False,
+    )
+    assert comparison.unit == "step"
+    assert set(comparison.training) == set(MODES)
+    for mode in MODES:
+        assert len(comparison.training[mode].losses) == 8
+        assert comparison.timings[mode].stats.calls == 8
+        assert len(comparison.timings[mode].all_seconds) == 8
+    assert comparison.timings["static"].stats.programs == 1
+    assert comparison.timings["eager"].stats.python_runs == 8
+    assert comparison.largest_difference < 1e-5
+    assert "test loss" in comparison.table()
