@@ -8,7 +8,7 @@ bin := $(VENV)/bin
 installed := $(VENV)/.installed
 peers_installed := $(PARITY_VENV)/.installed
 
-.PHONY: demo test check format parity benchmarks clean
+.PHONY: demo test check format notebooks parity benchmarks clean
 
 demo: $(installed)
 	$(bin)/fxgrad demo --output fxgrad-demo.html
@@ -25,6 +25,11 @@ check: $(installed)
 format: $(installed)
 	$(bin)/ruff check --fix .
 	$(bin)/ruff format .
+
+# Carry each notebook's .py over to its .ipynb and run it.
+notebooks: $(installed)
+	$(bin)/jupytext --sync notebooks/*.py
+	$(bin)/python -m pytest --overwrite notebooks
 
 # The same 100 SGD steps in PyTorch, TensorFlow and each mode here. The peers have their own
 # environment; PyTorch's build without CUDA is for Python 3.11.

@@ -32,6 +32,8 @@ class Place:
     line: str
 
     def __str__(self) -> str:
+        if "ipykernel_" in self.filename:  # a notebook's cell has a made-up file name
+            return f"notebook cell, line {self.lineno}"
         return f"{_short(self.filename)}:{self.lineno}"
 
     def to_dict(self) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def text_table(comparison: Comparison) -> str:
     for row in rows(comparison):
         table.add_row(row.label, *row.cells)
     text = io.StringIO()
-    console = Console(file=text, width=100, color_system=None)
+    console = Console(file=text, width=100, color_system=None, force_jupyter=False)
     console.print(comparison.title, soft_wrap=True, markup=False)
     console.print(table)
     for sentence in (*sentences(comparison), str(comparison.environment)):

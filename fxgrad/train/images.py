@@ -68,7 +68,7 @@ class _Found:
         return _error(self.path, self.field, message)
 
 
-def load_images(data_dir: Path | None) -> ImageData:
+def load_images(data_dir: Path | None = None) -> ImageData:
     """The images of `data_dir`, or scikit-learn's digits for None.
 
     Raises:
