@@ -35,12 +35,13 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--output", type=Path, help="write an HTML page with the curves here")
     parser.add_argument("--json", type=Path, help="write all that was measured here")
+    parser.add_argument("--plot", type=Path, help="draw the curves here: .png, .svg or .pdf")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Train, print the table, write the page."""
-    check_outputs(page=options.output, data=options.json)
+    check_outputs(page=options.output, data=options.json, plot=options.plot)
     data = load_images(options.data_dir)
     optimizer = optax.sgd(options.learning_rate)
     params = init(jax.random.key(options.seed))
@@ -56,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
         title=f"784-128-10 on {data.name}, {options.epochs} epochs of SGD "
         f"at {options.learning_rate:g}, batches of {options.batch_size}",
     )
-    write(comparison, page=options.output, data=options.json)
+    write(comparison, page=options.output, data=options.json, plot=options.plot)
     return 0
 
 
