@@ -41,13 +41,13 @@ benchmarks: $(installed) $(peers_installed)
 	$(bin)/python benchmarks/article_step.py --peers-python $(PARITY_VENV)/bin/python
 
 $(installed): pyproject.toml
-	$(PYTHON) -m venv $(VENV)
+	test -x $(bin)/python || $(PYTHON) -m venv $(VENV)
 	$(bin)/python -m pip install --quiet --upgrade pip
 	$(bin)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
 $(peers_installed): tests/parity/requirements.txt
-	$(PARITY_PYTHON) -m venv $(PARITY_VENV)
+	test -x $(PARITY_VENV)/bin/python || $(PARITY_PYTHON) -m venv $(PARITY_VENV)
 	$(PARITY_VENV)/bin/python -m pip install --quiet --requirement tests/parity/requirements.txt
 	touch $@
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fxgrad.comparison.plot import svg_of_losses, svg_of_times
-from fxgrad.comparison.result import Comparison
+from fxgrad.comparison.record import Record
 from fxgrad.comparison.table import modes_of, rows, sentences
 from fxgrad.errors import MissingExtraError
 
@@ -15,7 +15,7 @@ except ImportError as error:
     raise MissingExtraError("Jinja", extra="report", purpose="An HTML page") from error
 
 
-def render_page(comparison: Comparison) -> str:
+def render_page(comparison: Record) -> str:
     """The HTML text of the page. It loads nothing from anywhere."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     source = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from fxgrad.comparison.result import Comparison
+from fxgrad.comparison.record import Record
 from fxgrad.errors import DataError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _SUFFIXES: Final = (".png", ".svg", ".pdf")
 INK: Final = "#777778"
 
 
-def save_plot(comparison: Comparison, path: Path) -> None:
+def save_plot(comparison: Record, path: Path) -> None:
     """Draw all curves, side by side, into one file.
 
     Raises:
@@ -59,21 +59,21 @@ def check_suffix(path: Path) -> None:
         )
 
 
-def svg_of_times(comparison: Comparison) -> str:
+def svg_of_times(comparison: Record) -> str:
     """Cumulative time against calls, as an SVG element."""
     figure, axes = _inked_figure()
     draw_times(comparison, axes)
     return _svg(figure, axes)
 
 
-def svg_of_losses(comparison: Comparison) -> str:
+def svg_of_losses(comparison: Record) -> str:
     """The loss of each step, as an SVG element."""
     figure, axes = _inked_figure()
     draw_losses(comparison, axes)
     return _svg(figure, axes)
 
 
-def draw_times(comparison: Comparison, axes: Axes) -> None:
+def draw_times(comparison: Record, axes: Axes) -> None:
     """The running total of seconds, one line for each mode, with the crossings marked."""
     totals = {m: np.cumsum(t.all_seconds) for m, t in comparison.timings.items()}
     for colour, (mode, total) in zip(_COLOURS, totals.items(), strict=False):
@@ -97,7 +97,7 @@ def draw_times(comparison: Comparison, axes: Axes) -> None:
     axes.legend(frameon=False, loc="upper left")
 
 
-def draw_losses(comparison: Comparison, axes: Axes) -> None:
+def draw_losses(comparison: Record, axes: Axes) -> None:
     """The losses: where modes agree, the thinner line lies upon the wider one."""
     runs = comparison.training
     for i, (colour, (mode, run)) in enumerate(zip(_COLOURS, runs.items(), strict=False)):

@@ -1,87 +1,27 @@
-"""The record of a comparison, and the doors to its views. Measuring it belongs to `measure`."""
+"""`Comparison`: the record of a comparison with doors to its views."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from fxgrad.comparison.environment import Environment
-from fxgrad.comparison.timing import BreakEven, Timing, break_evens
-from fxgrad.modes import Mode
+from fxgrad.comparison.record import Record
 
 
 @dataclass(frozen=True)
-class TrainingRun:
-    """What training in one mode reached.
-
-    Attributes:
-      losses: the loss of each step.
-      evaluation: what the evaluation after the last step gave, by name.
-    """
-
-    losses: tuple[float, ...]
-    evaluation: Mapping[str, float]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The run as plain values."""
-        return {"losses": list(self.losses), "evaluation": dict(self.evaluation)}
-
-
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(Record):
     """One function in every mode: what each cost, and how far their results are apart.
 
-    Attributes:
-      title: what was compared.
-      unit: what a call is: ``"call"`` or ``"step"``.
-      timings: for each mode that could run it.
-      failures: for each mode that could not, the reason.
-      largest_difference: the largest relative difference between the modes' outputs (of a
-        training: between their losses); None for fewer than two modes or outputs without floats.
-      environment: device and versions.
-      training: for a training, what each mode reached.
+    Printing it prints the table. Each view brings the packages that it draws with.
     """
-
-    title: str
-    unit: str
-    timings: Mapping[Mode, Timing]
-    failures: Mapping[Mode, str]
-    largest_difference: float | None
-    environment: Environment
-    training: Mapping[Mode, TrainingRun] = field(default_factory=dict)
-
-    @property
-    def break_evens(self) -> tuple[BreakEven, ...]:
-        """Which mode overtakes which, and when."""
-        return break_evens(self.timings)
 
     def table(self) -> str:
         """A text table: a column for each mode, a row for each fact."""
-        from fxgrad.comparison.table import text_table  # noqa: PLC0415  a view of this record
+        from fxgrad.comparison.table import text_table  # noqa: PLC0415
 
         return text_table(self)
 
     __str__ = table
-
-    def to_dict(self) -> dict[str, Any]:
-        """All that was measured, as plain values."""
-        return {
-            "title": self.title,
-            "unit": self.unit,
-            "timings": {mode: timing.to_dict() for mode, timing in self.timings.items()},
-            "failures": dict(self.failures),
-            "break_evens": [break_even.to_dict() for break_even in self.break_evens],
-            "largest_difference": self.largest_difference,
-            "environment": self.environment.to_dict(),
-            "training": {mode: run.to_dict() for mode, run in self.training.items()},
-        }
-
-    def to_json(self) -> str:
-        """`to_dict` as JSON."""
-        return json.dumps(self.to_dict(), indent=1)
 
     def to_html(self, path: str | Path | None = None) -> str:
         """One self-contained page; also written to `path` if given.
@@ -89,7 +29,7 @@ class Comparison:
         Raises:
           MissingExtraError: Jinja or Matplotlib is not installed.
         """
-        from fxgrad.comparison.page import render_page  # noqa: PLC0415  brings Matplotlib
+        from fxgrad.comparison.page import render_page  # noqa: PLC0415
 
         page = render_page(self)
         if path is not None:
@@ -101,7 +41,8 @@ class Comparison:
 
         Raises:
           MissingExtraError: Matplotlib is not installed.
+          DataError: another suffix.
         """
-        from fxgrad.comparison.plot import save_plot  # noqa: PLC0415  brings Matplotlib
+        from fxgrad.comparison.plot import save_plot  # noqa: PLC0415
 
         save_plot(self, Path(path))

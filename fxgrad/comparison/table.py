@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from fxgrad.comparison.result import Comparison
+from fxgrad.comparison.record import Record
 from fxgrad.comparison.timing import BreakEven, Timing
 from fxgrad.modes import Mode
 
@@ -23,12 +23,12 @@ class Row:
     cells: tuple[str, ...]
 
 
-def modes_of(comparison: Comparison) -> tuple[Mode, ...]:
+def modes_of(comparison: Record) -> tuple[Mode, ...]:
     """Every mode that was asked for: those that ran, then those that could not."""
     return (*comparison.timings, *comparison.failures)
 
 
-def rows(comparison: Comparison) -> list[Row]:
+def rows(comparison: Record) -> list[Row]:
     """The table: what each mode cost and reached."""
     unit = comparison.unit
     calls = max((len(timing.all_seconds) for timing in comparison.timings.values()), default=0)
@@ -49,7 +49,7 @@ def rows(comparison: Comparison) -> list[Row]:
     return [*found, *_break_even_row(comparison), *_training_rows(comparison)]
 
 
-def sentences(comparison: Comparison) -> list[str]:
+def sentences(comparison: Record) -> list[str]:
     """What the table means: ratios, break-evens, differences, and what could not run."""
     found = []
     for break_even in comparison.break_evens:
@@ -67,7 +67,7 @@ def sentences(comparison: Comparison) -> list[str]:
     return found
 
 
-def text_table(comparison: Comparison) -> str:
+def text_table(comparison: Record) -> str:
     """The table, the sentences and the environment as plain text."""
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("")
@@ -102,11 +102,11 @@ def in_bytes(count: int | None) -> str:
     return f"{count} B"
 
 
-def _cell(comparison: Comparison, mode: Mode, fact: Callable[[Timing], str]) -> str:
+def _cell(comparison: Record, mode: Mode, fact: Callable[[Timing], str]) -> str:
     return fact(comparison.timings[mode]) if mode in comparison.timings else "–"
 
 
-def _break_even_row(comparison: Comparison) -> Iterator[Row]:
+def _break_even_row(comparison: Record) -> Iterator[Row]:
     """From which call on each mode is ahead of all modes whose steady call is slower."""
     if len(comparison.timings) < 2:
         return
@@ -130,7 +130,7 @@ def _in_words(break_even: BreakEven, unit: str) -> str:
     return f"{mode} does not overtake {over}."
 
 
-def _training_rows(comparison: Comparison) -> Iterator[Row]:
+def _training_rows(comparison: Record) -> Iterator[Row]:
     runs = comparison.training
     if not runs:
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from fxgrad.signature import Difference, DifferenceKind
+from fxgrad.differences import Difference, DifferenceKind
 
 _SAME_CALL: Final = (
     "this very call was compiled before and its program is gone: jax.clear_caches() or .clear() "

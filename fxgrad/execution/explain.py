@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from fxgrad.compilation import Work
+from fxgrad.differences import Difference, differences
 from fxgrad.execution.advice import advise
 from fxgrad.execution.remade import Remade, note_first_compilation
 from fxgrad.places import Place
-from fxgrad.signature import CallSignature, Difference, differences
+from fxgrad.signature import CallSignature
 
 Cause = Literal["first call", "changed call", "remade function", "same call again"]
 

@@ -13,9 +13,10 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from fxgrad.differences import differences
 from fxgrad.errors import RetraceWarning
 from fxgrad.places import Place, code_of, place_of_function
-from fxgrad.signature import CallSignature, differences
+from fxgrad.signature import CallSignature
 
 _WARN_AT: Final = 5
 _KEPT: Final = 1024

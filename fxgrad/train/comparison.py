@@ -10,7 +10,8 @@ import optax
 
 from fxgrad.comparison.entrant import Entrant
 from fxgrad.comparison.environment import this_environment
-from fxgrad.comparison.result import Comparison, TrainingRun
+from fxgrad.comparison.record import TrainingRun
+from fxgrad.comparison.result import Comparison
 from fxgrad.comparison.timing import Timing
 from fxgrad.modes import MODES, Mode
 from fxgrad.modes import mode as within_mode

@@ -1,0 +1,75 @@
+"""The record of a comparison: what was measured, as frozen data. Its views belong to others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fxgrad.comparison.environment import Environment
+from fxgrad.comparison.timing import BreakEven, Timing, break_evens
+from fxgrad.modes import Mode
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """What training in one mode reached.
+
+    Attributes:
+      losses: the loss of each step.
+      evaluation: what the evaluation after the last step gave, by name.
+    """
+
+    losses: tuple[float, ...]
+    evaluation: Mapping[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The run as plain values."""
+        return {"losses": list(self.losses), "evaluation": dict(self.evaluation)}
+
+
+@dataclass(frozen=True)
+class Record:
+    """One function in every mode: what each cost, and how far their results are apart.
+
+    Attributes:
+      title: what was compared.
+      unit: what a call is: ``"call"`` or ``"step"``.
+      timings: for each mode that could run it.
+      failures: for each mode that could not, the reason.
+      largest_difference: the largest relative difference between the modes' outputs (of a
+        training: between their losses); None for fewer than two modes or outputs without floats.
+      environment: device and versions.
+      training: for a training, what each mode reached.
+    """
+
+    title: str
+    unit: str
+    timings: Mapping[Mode, Timing]
+    failures: Mapping[Mode, str]
+    largest_difference: float | None
+    environment: Environment
+    training: Mapping[Mode, TrainingRun] = field(default_factory=dict)
+
+    @property
+    def break_evens(self) -> tuple[BreakEven, ...]:
+        """Which mode overtakes which, and when."""
+        return break_evens(self.timings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All that was measured, as plain values."""
+        return {
+            "title": self.title,
+            "unit": self.unit,
+            "timings": {mode: timing.to_dict() for mode, timing in self.timings.items()},
+            "failures": dict(self.failures),
+            "break_evens": [break_even.to_dict() for break_even in self.break_evens],
+            "largest_difference": self.largest_difference,
+            "environment": self.environment.to_dict(),
+            "training": {mode: run.to_dict() for mode, run in self.training.items()},
+        }
+
+    def to_json(self) -> str:
+        """`to_dict` as JSON."""
+        return json.dumps(self.to_dict(), indent=1)
