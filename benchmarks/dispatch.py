@@ -1,0 +1,128 @@
+"""What `fx.function` adds to a bare `jax.jit` for one call of a function that is compiled."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import results
+from contenders import jax_step
+from spread import Spread, spread
+
+import fxgrad as fx
+
+
+class Case(NamedTuple):
+    """A function, its first arguments, and the next call's from a call's arguments and result."""
+
+    name: str
+    fun: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    following: Callable[[tuple[Any, ...], Any], tuple[Any, ...]]
+    calls: int  # in a block
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case, measured: a call's time in each block, and `fx` less `jit` round by round."""
+
+    case: str
+    calls_in_block: int
+    jit: Spread
+    fx: Spread
+    difference: Spread
+
+
+def cases(calls: int) -> list[Case]:
+    """Both cases; the train step, which takes longer, in blocks a tenth as long."""
+    return [
+        Case(
+            name="x + 1 on 4 floats",
+            fun=lambda x: x + 1,
+            arguments=(jnp.zeros(4),),
+            following=lambda arguments, result: arguments,
+            calls=calls,
+        ),
+        Case(
+            name="the article's train step, 4 parameter arrays",
+            fun=jax_step.train_step,
+            arguments=jax_step.arguments(),
+            following=lambda arguments, result: (result[0], *arguments[1:]),
+            calls=max(1, calls // 10),
+        ),
+    ]
+
+
+def measure(case: Case, rounds: int) -> Row:
+    """Rounds of a block of `jax.jit` and a block of fxgrad, so that drift meets both alike."""
+    jitted, static = jax.jit(case.fun), fx.function(case.fun, mode="static")
+    for function in (jitted, static):
+        nanoseconds_per_call(function, case)  # compiles, warms up
+    jit, ours = [], []
+    for _ in range(rounds):
+        jit.append(nanoseconds_per_call(jitted, case))
+        ours.append(nanoseconds_per_call(static, case))
+    assert set(static.stats().calls_by_mode) == {"static"}, "unset FXGRAD_MODE for this benchmark"
+    difference = [b - a for a, b in zip(jit, ours, strict=True)]
+    return Row(case.name, case.calls, spread(jit), spread(ours), spread(difference))
+
+
+def nanoseconds_per_call(function: Callable[..., Any], case: Case) -> float:
+    """One block of calls, waited for at its end."""
+    arguments, following = case.arguments, case.following
+    result = None
+    start = time.perf_counter_ns()
+    for _ in range(case.calls):
+        result = function(*arguments)
+        arguments = following(arguments, result)
+    jax.block_until_ready(result)
+    return (time.perf_counter_ns() - start) / case.calls
+
+
+def table(rows: list[Row]) -> str:
+    """A row for each side of each case, in microseconds."""
+    header = ["µs per call", "min", "median", "p90"]
+    return results.markdown(header, [line for row in rows for line in _lines(row)])
+
+
+def _lines(row: Row) -> list[list[str]]:
+    sides = {
+        f"{row.case}: `jax.jit`": row.jit,
+        f"{row.case}: `fx.function`": row.fx,
+        f"{row.case}: difference, round by round": row.difference,
+    }
+    return [
+        [name, f"{s.min_us:.2f}", f"{s.median_us:.2f}", f"{s.p90_us:.2f}"]
+        for name, s in sides.items()
+    ]
+
+
+def main() -> None:
+    """Measure, print the table, write the results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--calls", type=int, default=2000, help="in a block of the tiny function")
+    parser.add_argument("--results", type=Path, default=results.FOLDER)
+    options = parser.parse_args()
+    rows = [measure(case, options.rounds) for case in cases(options.calls)]
+    print(table(rows))
+    path = results.write(
+        "dispatch",
+        options.results,
+        command=f"python benchmarks/dispatch.py --rounds {options.rounds} --calls {options.calls}",
+        versions={name: version(name) for name in ("jax", "jaxlib", "fxgrad")},
+        rows=[dataclasses.asdict(row) for row in rows],
+    )
+    print(f"\nMeasured on {jax.devices()[0].device_kind}; written to {path.name}.")
+
+
+if __name__ == "__main__":
+    main()
