@@ -242,6 +242,13 @@ def test_a_gzip_that_cannot_hold_what_its_header_says_is_not_unpacked(tmp_path: 
     assert peak_bytes(path) < 4 << 20
 
 
+def test_a_gzip_that_ends_early_takes_the_memory_of_its_content_only(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).bytes(1 << 20)
+    path = write(tmp_path, gzip.compress(header(500 << 20) + noise))
+    assert f"the file holds {1 << 20}" in str(refusal(path))
+    assert peak_bytes(path) < 8 << 20
+
+
 def peak_bytes(path: Path) -> int:
     tracemalloc.start()
     try:
