@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax
 
 _PROGRAM_BUILT = "/jax/core/compile/backend_compile_duration"
+_LOADED = "/jax/compilation_cache/cache_hits"
 _LOWERED = "/jax/core/compile/jaxpr_to_mlir_module_duration"
 
 
@@ -38,9 +39,20 @@ class Work(NamedTuple):
 
 
 class _Heard(threading.local):
-    """`work` is replaced whenever something is heard: unchanged identity means no work at all."""
+    """What this thread has compiled.
+
+    `work` is replaced whenever something is heard, so unchanged identity means no work at all; who
+    accounts for work takes it back. `all_work` is the same, and is never taken back.
+    """
 
     work = Work()
+    all_work = Work()
+    loads = 0
+    """Programs that the persistent cache has just handed over; told before they are counted."""
+
+    def add(self, work: Work) -> None:
+        self.work = self.work.plus(work)
+        self.all_work = self.all_work.plus(work)
 
 
 heard = _Heard()
@@ -51,16 +63,23 @@ def count_trace(seconds: float) -> None:
 
     JAX tells of traces too, but nests them: the seconds of an inner one count again in the outer.
     """
-    work = heard.work
-    heard.work = work._replace(traces=work.traces + 1, seconds=work.seconds + seconds)
+    heard.add(Work(traces=1, seconds=seconds))
 
 
-def _listen(event: str, duration_secs: float, **_: object) -> None:
+def _listen_to_durations(event: str, duration_secs: float, **_: object) -> None:
     if event == _PROGRAM_BUILT:
-        work = heard.work
-        heard.work = work._replace(programs=work.programs + 1, seconds=work.seconds + duration_secs)
+        built = 1
+        if heard.loads:
+            heard.loads, built = heard.loads - 1, 0
+        heard.add(Work(programs=built, seconds=duration_secs))
     elif event == _LOWERED:
-        heard.work = heard.work._replace(seconds=heard.work.seconds + duration_secs)
+        heard.add(Work(seconds=duration_secs))
 
 
-jax.monitoring.register_event_duration_secs_listener(_listen)
+def _listen_to_events(event: str, **_: object) -> None:
+    if event == _LOADED:
+        heard.loads += 1
+
+
+jax.monitoring.register_event_duration_secs_listener(_listen_to_durations)
+jax.monitoring.register_event_listener(_listen_to_events)

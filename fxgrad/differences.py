@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from fxgrad.signature import ArrayLeaf, CallSignature, Entry, Node, StaticLeaf
+from fxgrad.signature import ArrayLeaf, CallSignature, DefaultLeaf, Entry, Node, StaticLeaf
 
 DifferenceKind = Literal[
     "shape",
@@ -54,10 +54,9 @@ class Difference:
 
 def differences(before: CallSignature, after: CallSignature) -> tuple[Difference, ...]:
     """All facts in which two calls differ, in the order of the call's arguments."""
-    entries = tuple(_entry_differences(before.entries, after.entries))
     return (
-        *entries,
-        *_call_form_differences(before, after, {difference.path for difference in entries}),
+        *_entry_differences(before.entries, after.entries),
+        *_call_form_differences(before, after),
         *_surrounding_differences(before, after),
     )
 
@@ -67,7 +66,7 @@ def _entry_differences(
 ) -> Iterator[Difference]:
     reported: list[str] = []  # what stands below a container that changed is not news
     for path in [*after, *(path for path in before if path not in after)]:
-        if any(path.startswith(outer) for outer in reported):
+        if any(_is_below(path, outer) for outer in reported):
             continue
         old, new = before.get(path), after.get(path)
         if old is None or new is None:
@@ -78,8 +77,8 @@ def _entry_differences(
         elif isinstance(old, StaticLeaf) and isinstance(new, StaticLeaf):
             if not _same_static(old.value, new.value):
                 yield Difference("static value", path, str(old), str(new))
-        elif isinstance(old, StaticLeaf) or isinstance(new, StaticLeaf):
-            continue  # left to its default in one of the two: told as the form of the call
+        elif isinstance(old, DefaultLeaf) or isinstance(new, DefaultLeaf):
+            reported.append(path)  # told as the form of the call
         elif type(old) is not type(new) or str(old) != str(new):
             reported.append(path)
             yield Difference("tree structure", path, str(old), str(new))
@@ -96,25 +95,22 @@ def _array_differences(path: str, old: ArrayLeaf, new: ArrayLeaf) -> Iterator[Di
         yield Difference("dtype", path, _with_python_type(old), _with_python_type(new))
     elif old.weak_type != new.weak_type:
         yield Difference("weak type", path, _with_python_type(old), _with_python_type(new))
-    if old.devices != new.devices and "any device" not in (old.devices, new.devices):
+    if old.devices != new.devices:
         kind = "sharding" if old.sharded or new.sharded else "device"
         yield Difference(kind, path, old.devices, new.devices)
 
 
-def _call_form_differences(
-    before: CallSignature, after: CallSignature, told: set[str]
-) -> Iterator[Difference]:
+def _call_form_differences(before: CallSignature, after: CallSignature) -> Iterator[Difference]:
     for name, form in after.forms.items():
         old = before.forms.get(name, form)
-        if old != form and name not in told:
+        if old != form:
             yield Difference("call form", name, old, form)
 
 
 def _surrounding_differences(before: CallSignature, after: CallSignature) -> Iterator[Difference]:
     if before.inside != after.inside:
-        arrays, tracers = "with arrays", "inside a JAX transform"
-        old, new = (tracers, arrays) if before.inside else (arrays, tracers)
-        yield Difference("transform", "the call", old, new)
+        old, new = (inside and f"in {inside}" for inside in (before.inside, after.inside))
+        yield Difference("transform", "the call", old or "with arrays", new or "with arrays")
     for name, old in before.config.items():
         if old != after.config[name]:
             yield Difference("JAX config", name, _option(old), _option(after.config[name]))
@@ -123,11 +119,15 @@ def _surrounding_differences(before: CallSignature, after: CallSignature) -> Ite
 
 
 def _same_static(old: Any, new: Any) -> bool:
-    return type(old) is type(new) and old == new
+    return old is new or (type(old) is type(new) and bool(old == new))
 
 
 def _children(entries: Mapping[str, Entry], path: str) -> list[str]:
-    return [other for other in entries if other.startswith(path) and other != path]
+    return [other for other in entries if _is_below(other, path)]
+
+
+def _is_below(path: str, outer: str) -> bool:
+    return path.startswith((f"{outer}[", f"{outer}."))
 
 
 def _or_absent(entry: Entry | None) -> str:
@@ -135,7 +135,8 @@ def _or_absent(entry: Entry | None) -> str:
 
 
 def _with_python_type(leaf: ArrayLeaf) -> str:
-    return f"{leaf} from a Python {leaf.python_type}" if leaf.weak_type else str(leaf)
+    is_number = leaf.python_type in ("bool", "int", "float", "complex")
+    return f"{leaf} from a Python {leaf.python_type}" if is_number else str(leaf)
 
 
 def _option(value: Any) -> str:

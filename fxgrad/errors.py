@@ -6,10 +6,21 @@ Every class keeps its facts as attributes and also inherits from the builtin tha
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 
 class FxError(Exception):
     """The base of every error that fxgrad raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Errors travel between processes; Exception's own way calls __init__ without keywords.
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
+
+def _rebuilt(kind: type[FxError], args: tuple[Any, ...], facts: dict[str, Any]) -> FxError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(facts)
+    return error
 
 
 class ModeError(FxError, ValueError):
@@ -103,6 +114,10 @@ class MissingExtraError(FxError, ImportError):
             f"Write: pip install 'fxgrad[{extra}]'"
         )
         self.extra = extra
+
+
+class TrainingWarning(UserWarning):
+    """A training has gone wrong without an error."""
 
 
 class RetraceWarning(UserWarning):

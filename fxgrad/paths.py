@@ -20,11 +20,12 @@ def bind_names(
     """Name every argument of a call, defaults included, as the function's definition names it.
 
     Extra positional arguments are named ``args[0]``, ``args[1]``, … after the parameter that takes
-    them. Without a usable signature, positional arguments are ``args[i]``.
+    them. Without a signature, or with one that is not true (a decorator that adds arguments under
+    `functools.wraps`), positional arguments are ``args[i]``.
     """
-    if call_shape is None:
+    bound = _bind(call_shape, args, kwargs)
+    if bound is None or call_shape is None:
         return _numbered("args", args) | dict(kwargs)
-    bound = call_shape.bind(*args, **kwargs)
     bound.apply_defaults()
     named: dict[str, Any] = {}
     for name, value in bound.arguments.items():
@@ -42,12 +43,14 @@ def call_forms(
     call_shape: inspect.Signature | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> dict[str, str]:
     """For each name of `bind_names`: passed by position, by keyword, or left to its default."""
-    given = {} if call_shape is None else call_shape.bind(*args, **kwargs).arguments
+    bound = _bind(call_shape, args, kwargs)
+    given = {} if bound is None else bound.arguments
+    parameters = {} if bound is None else bound.signature.parameters
     forms = {}
     for name in bind_names(call_shape, args, kwargs):
         if name in kwargs:
             forms[name] = "passed by keyword"
-        elif name in given or name not in (call_shape.parameters if call_shape else ()):
+        elif name in given or name not in parameters:
             forms[name] = "passed by position"
         else:
             forms[name] = LEFT_OUT
@@ -65,6 +68,15 @@ def call_shape_of(fun: Callable[..., Any]) -> inspect.Signature | None:
 def leaf_path(argument: str, keys: tuple[Any, ...]) -> str:
     """The path of a leaf: ``("batch", (DictKey("image"),))`` is ``batch['image']``."""
     return argument + jax.tree_util.keystr(keys)
+
+
+def _bind(
+    call_shape: inspect.Signature | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> inspect.BoundArguments | None:
+    try:
+        return None if call_shape is None else call_shape.bind(*args, **kwargs)
+    except TypeError:
+        return None
 
 
 def _numbered(name: str, values: tuple[Any, ...]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ How two of them differ belongs to `differences`.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,31 +15,44 @@ from typing import Any
 import jax
 
 from fxgrad.paths import LEFT_OUT, bind_names, call_forms, leaf_path
-from fxgrad.recorder import is_tracer
+from fxgrad.recorder import is_tracer, transform_of
 
-# The options that a user can set and that are part of JAX's cache key, so that changing one of
-# them traces again; found by changing every option there is on JAX 0.10.2 and 0.12.0.
-# tests/test_retraces.py checks each against the JAX that is installed.
+# The options that are part of JAX's cache key, so that changing one of them traces again; found by
+# changing every option there is on JAX 0.10.2 and 0.12.0. A JAX may lack some.
+# tests/test_retraces.py toggles those that are booleans.
 TRACE_OPTIONS = (
     "jax_accurate_erf_inv",
     "jax_allow_f16_reductions",
     "jax_auto_pcast",
     "jax_check_static_indices",
+    "jax_custom_jvp3",
+    "jax_custom_vjp3",
     "jax_debug_key_reuse",
     "jax_default_device",
     "jax_default_matmul_precision",
+    "jax_embedded_constants_max_bytes",
     "jax_enable_x64",
     "jax_numpy_dtype_promotion",
     "jax_numpy_rank_promotion",
+    "jax_raise_on_ppermute_sort_diff",
     "jax_random_seed_offset",
+    "jax_remat3",
+    "jax_remat_barrier_no_cotangents",
+    "jax_remove_size_one_mesh_axis_from_type",
+    "jax_scan3",
     "jax_softmax_custom_jvp",
+    "jax_threefry_gpu_kernel_lowering",
     "jax_threefry_partitionable",
     "jax_use_direct_linearize",
     "jax_use_shardy_partitioner",
     "jax_use_simplified_jaxpr_constants",
+    "jax_xla_profile_version",
+    "check_vma",
+    "eager_constant_folding",
 )
 
-_SHORT_DTYPES = {"bfloat16": "bf16", "bool": "bool", "complex": "c", "float": "f", "uint": "u"}
+_SHORT_KINDS = {"float": "f", "int": "i", "uint": "u", "complex": "c"}
+_LONG_DTYPE = re.compile(r"(float|int|uint|complex)(\d+)")
 
 
 @dataclass(frozen=True)
@@ -49,7 +63,7 @@ class ArrayLeaf:
     dtype: str
     weak_type: bool
     devices: str
-    """The device it stands on, or the sharding; for a host value, ``"any device"``."""
+    """The device or the sharding that it is committed to, or ``"uncommitted"``."""
     sharded: bool
     python_type: str
     """``"float"`` for a Python float, ``"Array"`` for a JAX array: tells why a type is weak."""
@@ -81,7 +95,15 @@ class Node:
         return self.type_name
 
 
-Entry = ArrayLeaf | StaticLeaf | Node
+@dataclass(frozen=True)
+class DefaultLeaf:
+    """An argument left to its default, which is part of the program."""
+
+    def __str__(self) -> str:
+        return LEFT_OUT
+
+
+Entry = DefaultLeaf | ArrayLeaf | StaticLeaf | Node
 
 
 @dataclass(frozen=True)
@@ -93,14 +115,20 @@ class CallSignature:
       forms: for each parameter, whether it was passed by position, by keyword, or not at all.
       config: the JAX options that are part of the cache key.
       mesh: the ambient mesh, in words, or the empty string.
-      inside: whether the arguments were tracers of an outer transform.
+      inside: the transform whose tracers the arguments were, in words, or the empty string.
     """
 
     entries: Mapping[str, Entry] = field(hash=False)
     forms: Mapping[str, str] = field(hash=False)
     config: Mapping[str, Any] = field(hash=False)
     mesh: str
-    inside: bool
+    inside: str
+
+    def fingerprint(self) -> int:
+        """A number that equal signatures share; it holds none of the values."""
+        entries = ((path, str(entry)) for path, entry in self.entries.items())
+        config = ((name, str(value)) for name, value in self.config.items())
+        return hash((*entries, *self.forms.items(), *config, self.mesh, self.inside))
 
 
 def describe_call(
@@ -111,15 +139,18 @@ def describe_call(
 ) -> CallSignature:
     """Describe a call that has just been compiled for. Reads no value, copies no array."""
     entries: dict[str, Entry] = {}
-    inside = False
+    inside = ""
     named, forms = bind_names(call_shape, args, kwargs), call_forms(call_shape, args, kwargs)
     for name, value in named.items():
-        if name in static_argnames or forms[name] == LEFT_OUT:
+        if forms[name] == LEFT_OUT:
+            entries[name] = DefaultLeaf()
+        elif name in static_argnames:
             entries[name] = StaticLeaf(value)
         else:
             for path, entry, leaf in _walk(name, value):
                 entries[path] = entry
-                inside = inside or is_tracer(leaf)
+                if not inside and is_tracer(leaf):
+                    inside = transform_of(leaf)
     return CallSignature(
         entries=entries,
         forms=forms,
@@ -166,7 +197,7 @@ def _array_leaf(value: Any) -> ArrayLeaf:
         shape=tuple(aval.shape),
         dtype=str(aval.dtype),
         weak_type=bool(getattr(aval, "weak_type", False)),
-        devices=_devices(value) if on_device else "any device",
+        devices=_devices(value) if on_device else "uncommitted",
         sharded=on_device and len(value.sharding.device_set) > 1,
         python_type=type(value).__name__,
     )
@@ -176,16 +207,27 @@ def _devices(array: jax.Array) -> str:
     if len(array.sharding.device_set) > 1:
         return str(array.sharding)
     (device,) = array.sharding.device_set
-    return f"committed to {device}" if array.committed else f"uncommitted on {device}"
+    return f"committed to {device}" if array.committed else "uncommitted"
 
 
 def _ambient_mesh() -> str:
     mesh = jax.sharding.get_abstract_mesh()
-    return "" if mesh.empty else f"mesh {dict(mesh.shape)}"
+    if mesh.empty:
+        return ""
+    kinds = ", ".join(str(kind) for kind in mesh.axis_types)
+    return f"mesh {dict(mesh.shape)} of {kinds} axes{_devices_of_mesh()}"
+
+
+def _devices_of_mesh() -> str:
+    try:
+        devices = jax.sharding.get_mesh().devices.flatten()
+    except (AttributeError, ValueError):  # under a transform there is no concrete mesh
+        return ""
+    return f" on devices {[device.id for device in devices]}"
 
 
 def _short_dtype(dtype: str) -> str:
-    if dtype in _SHORT_DTYPES:
-        return _SHORT_DTYPES[dtype]
-    letters = dtype.rstrip("0123456789")
-    return _SHORT_DTYPES.get(letters, letters[:1]) + dtype[len(letters) :]
+    known = _LONG_DTYPE.fullmatch(dtype)
+    if known:
+        return _SHORT_KINDS[known[1]] + known[2]
+    return {"bfloat16": "bf16"}.get(dtype, dtype)

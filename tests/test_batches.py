@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import FrozenInstanceError
 
 import numpy as np
@@ -176,3 +177,22 @@ def test_an_epoch_below_zero_is_refused_at_the_call() -> None:
     with pytest.raises(DataError, match="epoch=-1") as caught:
         Batches(ten(), 5).epoch(-1)
     assert caught.value.field == "epoch"
+
+
+@pytest.mark.parametrize(
+    ("arrays", "batch_size", "message"),
+    [
+        ((np.ones(3), np.ones(3)), 2, "arrays is a tuple"),
+        ({"x": [1, 2, 3]}, 2, "is a list. Write numpy.asarray"),
+        ({"x": np.ones(3)}, 2.5, "batch_size=2.5 is a float"),
+        ({"x": np.ones(3)}, "2", "batch_size='2' is a str"),
+    ],
+)
+def test_arguments_of_another_type_are_refused(arrays, batch_size, message):
+    with pytest.raises(DataError, match=re.escape(message)):
+        Batches(arrays, batch_size)
+
+
+def test_iterating_without_an_epoch_says_what_to_write():
+    with pytest.raises(DataError, match=r"batches\.epoch\(0\)"):
+        iter(Batches({"x": np.ones(3)}, 2))

@@ -1,6 +1,7 @@
 """The command line: what it prints and writes, and one clear line for what the user got wrong."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -9,7 +10,9 @@ import pytest
 from fxgrad.cli.main import main
 
 MODULE = """
-import jax.numpy as jnp
+from dataclasses import dataclass
+import jax, jax.numpy as jnp
+import sibling
 
 def double(x):
     return x * 2
@@ -19,6 +22,21 @@ def make():
 
 def make_pair():
     return jnp.ones(3), jnp.ones(3)
+
+def make_list():
+    return [jnp.ones(3)]
+
+@jax.tree_util.register_dataclass
+@dataclass
+class Pair:
+    value: jax.Array
+
+def make_object():
+    return Pair(jnp.ones(3))
+
+def of_object(pair):
+    assert isinstance(pair, Pair)
+    return pair.value * sibling.factor
 
 class Net:
     @staticmethod
@@ -36,12 +54,14 @@ size = 3
 def folder(tmp_path, monkeypatch):
     """A folder with a module of the user's, and the command line standing in it."""
     (tmp_path / "mine.py").write_text(MODULE)
+    (tmp_path / "sibling.py").write_text("factor = 2.0")
+    (tmp_path / "script.py").write_text("import argparse; argparse.ArgumentParser().exit()")
     (tmp_path / "failing.py").write_text("raise OSError('no such device')\n")
     (tmp_path / "needs.py").write_text("import not_installed_anywhere\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     yield tmp_path
-    for name in ("mine", "failing", "needs"):
+    for name in ("mine", "failing", "needs", "sibling", "script"):
         sys.modules.pop(name, None)
 
 
@@ -63,6 +83,37 @@ def test_a_target_is_a_module_or_a_file_and_may_be_inside_a_class(folder, capsys
     assert "median call" in capsys.readouterr().out
 
 
+def test_a_file_is_loaded_once_and_finds_its_neighbours(folder, capsys, monkeypatch):
+    monkeypatch.chdir("/")
+    path = folder / "mine.py"
+    target = ["compare", f"{path}:of_object", "--args", f"{path}:make_object", "--calls", "1"]
+    assert main(target) == 0
+    assert "median call" in capsys.readouterr().out
+
+
+def test_views_are_written_before_the_table_is_printed(folder):
+    script = "from fxgrad.cli.main import main; raise SystemExit(main())"
+    arguments = [
+        "compare",
+        "mine:double",
+        "--args",
+        "mine:make",
+        "--calls",
+        "1",
+        "--json",
+        "d.json",
+    ]
+    ran = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=True,
+        cwd=folder,
+    )
+    assert b"median call" in ran.stdout
+    assert (folder / "d.json").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -72,9 +123,11 @@ def test_a_target_is_a_module_or_a_file_and_may_be_inside_a_class(folder, capsys
         (["absent.module:f"], "there is no module 'absent'"),
         (["absent.py:f"], "there is no file absent.py"),
         (["mine.sub:f"], "there is no module 'mine.sub'"),
-        (["mine:doubel"], "mine has no 'doubel'. It has: Net, broken, double"),
+        (["mine:doubel"], "mine has no 'doubel'. It has: Net, Pair, broken, double"),
         (["mine:Net.backward"], "Net has no 'backward'"),
         (["mine:size"], "mine:size is a int, not a function"),
+        (["script.py:f"], "script.py is a script that ran and exited"),
+        (["mine:double", "--args", "mine:make_list"], "mine:make_list returned a list"),
         (["failing:f"], "importing failing failed: OSError: no such device"),
         (["needs:f"], "importing needs failed: No module named 'not_installed_anywhere'"),
         (["mine:double"], "cannot be called with"),
@@ -82,7 +135,7 @@ def test_a_target_is_a_module_or_a_file_and_may_be_inside_a_class(folder, capsys
         (["mine:double", "--args", "mine:double"], "mine:double(x) cannot be called with 0"),
         (
             ["mine:broken", "--args", "mine:make"],
-            "mine:broken failed: RuntimeError: inside (mine.py:19)",
+            "mine:broken failed: RuntimeError: inside (mine.py:36)",
         ),
         (["mine:double", "--html", "absent/page.html"], "absent, which does not exist"),
         (["mine:double", "--json", "."], "is a folder"),

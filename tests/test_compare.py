@@ -1,5 +1,6 @@
 """Comparisons: what is measured, what is predicted from it, and its views as data."""
 
+import dataclasses
 import json
 import math
 
@@ -28,7 +29,7 @@ def fun(x):
 
 def timing(first, steady, calls=40):
     stats = Stats(calls + 1, 1, 1, first, 0, 1, {"static": calls + 1})
-    return Timing(first, (), (steady,) * calls, stats, None)
+    return Timing(first, (), (steady,) * calls, 1, first, stats, None)
 
 
 def test_every_mode_makes_the_same_calls():
@@ -111,13 +112,20 @@ def test_time_is_bounded():
 
 def test_the_largest_difference_is_relative_to_the_largest_value_and_sees_every_leaf():
     a = {"x": np.array([1.0, 100.0]), "n": np.array([1, 2]), "y": np.float32(3)}
-    b = {"x": np.array([1.0, 101.0]), "n": np.array([1, 9]), "y": np.float32(3)}
+    b = {"x": np.array([1.0, 101.0]), "n": np.array([1, 2]), "y": np.float32(3)}
     assert largest_difference([a, a]) == 0
     assert math.isclose(largest_difference([a, b]), 0.01)
     assert largest_difference([a, a, b]) == largest_difference([a, b])
     assert largest_difference([a]) is None
     assert largest_difference([{"k": jax.random.key(0)}] * 2) is None
-    assert math.isnan(largest_difference([np.array([1.0]), np.array([np.nan])]))
+    assert largest_difference([a, {**a, "n": np.array([1, 3])}]) == 0.5
+    assert largest_difference([np.array([True]), np.array([False])]) == 1
+    assert largest_difference([np.array([3 + 4j]), np.array([3 - 4j])]) == 8 / 5
+    assert largest_difference([np.array([1.0]), np.array([np.nan])]) == math.inf
+    assert largest_difference([np.array([1.0]), np.array([1.0, 2.0])]) == math.inf
+    same = np.array([np.nan, np.inf, -np.inf, 1.0])
+    assert largest_difference([same, same.copy()]) == 0
+    assert largest_difference([np.array([0.0]), np.array([0.0])]) == 0
 
 
 @pytest.mark.parametrize(
@@ -134,8 +142,17 @@ def test_a_predicted_break_even_is_the_measured_one_of_calls_that_cost_as_predic
     fast, slow, call
 ):
     fast, slow = timing(*fast), timing(*slow)
-    assert predict_break_even(fast, slow) == call
-    assert measured_break_even(fast.all_seconds, slow.all_seconds) == call
+    measured = measured_break_even(fast.all_seconds, slow.all_seconds)
+    assert measured == call
+    assert predict_break_even(fast, slow, measured) == call
+
+
+def test_a_prediction_that_the_calls_have_refuted_is_not_told():
+    fast, slow = timing(1.0, 1.0), timing(1.5, 2.0)
+    fast = dataclasses.replace(fast, warmup_seconds=(500.0,))
+    slow = dataclasses.replace(slow, warmup_seconds=(2.0,))
+    (found,) = break_evens({"eager": slow, "static": fast})
+    assert (found.measured, found.predicted) == (None, 500)
 
 
 def test_a_break_even_must_last():
@@ -174,7 +191,7 @@ def test_the_table_says_what_was_measured():
     assert cells["break-even call"] == ("–", "7")
     assert cells["program memory"] == ("n/a", "n/a")
     assert sentences(comparison) == [
-        "static takes 1/20 of eager's median time.",
+        "static is 20 times as fast as eager, by the median call.",
         "static overtakes eager at call 7, measured.",
         "Largest relative difference between the modes' outputs: 1.0e-07.",
     ]
@@ -198,14 +215,23 @@ def test_json_holds_all_that_was_measured():
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(2.5e-7, "250 ns"), (1.5e-6, "1.5 µs"), (0.0123, "12.3 ms"), (1.0, "1 s"), (1234.5, "1234 s")],
+    [
+        (9.996e-4, "1 ms"),
+        (0.9999, "1 s"),
+        (2.5e-7, "250 ns"),
+        (1.5e-6, "1.5 µs"),
+        (0.0123, "12.3 ms"),
+        (1.0, "1 s"),
+        (1234.5, "1234 s"),
+    ],
 )
 def test_durations_have_the_unit_that_fits(seconds, words):
     assert in_seconds(seconds) == words
 
 
 @pytest.mark.parametrize(
-    ("count", "words"), [(None, "n/a"), (12, "12 B"), (2048, "2 KiB"), (3 << 30, "3 GiB")]
+    ("count", "words"),
+    [(None, "n/a"), (12, "12 B"), (2048, "2 KiB"), (1010 << 10, "1010 KiB"), (3 << 30, "3 GiB")],
 )
 def test_sizes_have_the_unit_that_fits(count, words):
     assert in_bytes(count) == words

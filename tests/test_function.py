@@ -327,6 +327,137 @@ def test_a_value_that_static_does_not_have_is_an_error_with_ways_out(fun, way_ou
     assert caught.value.__cause__ is not None
 
 
+def test_a_default_that_is_an_array_is_part_of_the_program():
+    twos = np.full(3, 2.0, np.float32)
+    function = fx.function(lambda x, w=twos: x * w, mode="static")
+    np.testing.assert_allclose(function(jnp.ones(3)), 2.0)
+    np.testing.assert_allclose(function(jnp.ones(3), jnp.ones(3)), 1.0)
+    assert [c.cause for c in function.explain().compilations] == ["first call", "changed call"]
+
+
+@every_mode
+def test_a_decorator_that_adds_arguments_is_called_as_it_is(mode):
+    def inject(fun):
+        @functools.wraps(fun)
+        def wrapped(x):
+            return fun(x, 2.0)
+
+        return wrapped
+
+    function = fx.function(inject(lambda x, scale: x * scale), mode=mode)
+    np.testing.assert_allclose(function(jnp.ones(3)), 2.0)
+
+
+@every_mode
+def test_an_unhashable_default_of_a_static_argument_hides_no_error(mode):
+    def fun(x, sizes=[1, 2]):  # noqa: B006
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        fx.function(fun, mode=mode, static_argnames="sizes")(jnp.ones(3))
+
+
+def test_a_call_that_failed_is_not_explained_as_compiled():
+    function = fx.function(lambda x, y: x + y["k"], mode="static")
+    with pytest.raises(KeyError):
+        function(jnp.ones(3), {})
+    function(jnp.ones(3), {"k": jnp.ones(3)})
+    (compilation,) = function.explain().compilations
+    assert (compilation.cause, compilation.call) == ("first call", 2)
+    assert function.stats().python_runs == 2
+    assert function.stats().misses == 1
+
+
+def test_an_object_with_names_like_a_functions_own_does_not_replace_them():
+    class Net:
+        def __init__(self):
+            self.stats, self.lower = {"mean": 0.0}, 0
+
+        def __call__(self, x):
+            return x
+
+    function = fx.function(Net())
+    function(jnp.ones(3))
+    assert function.stats().calls == 1
+
+
+@every_mode
+def test_a_bound_name_may_be_static(mode):
+    class Net:
+        factor = 3.0
+
+        @fx.function(static_argnames="self")
+        def scale(self, x):
+            return x * self.factor
+
+        @classmethod
+        @fx.function(static_argnames="cls")
+        def scale_class(cls, x):
+            return x * cls.factor
+
+    with fx.mode(mode):
+        np.testing.assert_allclose(Net().scale(jnp.ones(2)), 3.0)
+        np.testing.assert_allclose(Net.scale_class(jnp.ones(2)), 3.0)
+
+
+def test_bound_functions_answer_what_functions_answer():
+    layer = Layer(jnp.full(2, 3.0))
+    assert str(inspect.signature(layer.forward)) == "(x)"
+    assert "stablehlo.multiply" in layer.forward.lower(jnp.ones(2)).as_text()
+    np.testing.assert_allclose(layer.forward.in_mode("eager")(jnp.ones(2)), 3.0)
+    scaler = Scaler(3.0)
+    assert scaler.scale == scaler.scale
+    assert scaler.scale != Scaler(3.0).scale
+    np.testing.assert_allclose(scaler.scale.in_mode("eager")(jnp.ones(2)), 3.0)
+    comparison = fx.compare(scaler.scale, jnp.ones(2), calls=1)
+    assert comparison.timings["static"].programs == 1
+    assert scaler.scale.stats().calls == 0
+
+
+@every_mode
+def test_in_shardings_with_a_keyword_are_refused_in_every_mode(mode):
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    function = fx.function(lambda x: x, mode=mode, in_shardings=sharding)
+    with pytest.raises(ArgumentError, match="x is passed by keyword"):
+        function(x=jnp.ones(3))
+
+
+def test_a_program_from_the_persistent_cache_is_not_built(tmp_path):
+    options = {
+        "jax_compilation_cache_dir": str(tmp_path),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in options}
+    for name, value in options.items():
+        jax.config.update(name, value)
+    try:
+        programs = []
+        for _ in range(2):
+            function = fx.function(lambda x: jnp.sin(x) * 41.5, mode="static")
+            function(jnp.ones(7))
+            programs.append(function.stats().programs)
+            jax.clear_caches()
+        assert programs == [1, 0]
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+        jax.experimental.compilation_cache.compilation_cache.reset_cache()
+
+
+def test_nothing_that_a_function_held_outlives_it():
+    class Held:
+        pass
+
+    held = Held()
+    alive = weakref.ref(held)
+    fx.function(lambda x, held: x, mode="static", static_argnames="held")(jnp.ones(2), held)
+    del held
+    jax.clear_caches()
+    gc.collect()
+    assert alive() is None
+
+
 def test_lower_gives_the_static_graph():
     lowered = fx.function(lambda x: jnp.sin(x)).lower(jnp.ones(3))
     assert "stablehlo.sine" in lowered.as_text()

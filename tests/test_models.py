@@ -184,3 +184,106 @@ def test_a_factory_that_makes_no_module_is_refused_when_called():
     model = fx.from_flax(lambda rngs: 3)
     with pytest.raises(ModelError, match="made 3 from"):
         model.init(key)
+
+
+def test_an_nnx_module_that_takes_train_itself_is_given_it():
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            self.dropout = nnx.Dropout(0.5, rngs=rngs)
+
+        def __call__(self, x, train=False):
+            return self.dropout(x, deterministic=not train)
+
+    model = fx.from_flax(Net)
+    kept = model.apply({}, jnp.ones(100), key=key, train=True)
+    assert 0 < np.count_nonzero(kept) < 100
+    np.testing.assert_array_equal(model.apply({}, jnp.ones(100), train=False), 1.0)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: nnx.Linear(3, 2, rngs=nnx.Rngs(0)), lambda: lambda r: nnx.Linear(3, 2, rngs=r)]
+)
+def test_params_that_are_not_the_models_are_named(make):
+    model = fx.from_flax(make())
+    params, _ = model.init(key)
+    with pytest.raises(ModelError, match="not the params of Linear: bias is missing, kernel is"):
+        model.apply({}, x)
+    with pytest.raises(ModelError, match=r"other\.w is not one of them"):
+        model.apply({**params, "other": {"w": x}}, x)
+
+
+def test_linen_params_that_are_not_the_models_are_named():
+    model = fx.from_flax(nn.Dense(2))
+    with pytest.raises(ModelError, match="the params are not those of Dense"):
+        model.apply({}, x)
+    with pytest.raises(ModelError, match="the params are not those of Dense"):
+        model.apply({"kernel": jnp.ones((9, 9)), "bias": jnp.ones(2)}, x)
+
+
+def test_an_nnx_module_with_a_plain_array_keeps_it_in_its_state():
+    class Positions(nnx.Module):
+        def __init__(self, rngs):
+            self.positions = nnx.data(jnp.arange(3.0))
+            self.dense = nnx.Linear(3, 2, rngs=rngs)
+
+        def __call__(self, x):
+            return self.dense(x + self.positions)
+
+    model = fx.from_flax(Positions)
+    params, state = model.init(key)
+    outputs, new_state = model.apply(params, x, state=state)
+    assert outputs.shape == (8, 2)
+    np.testing.assert_array_equal(new_state["positions"], np.arange(3.0))
+
+
+def test_an_nnx_stack_of_layers_has_a_key_for_each():
+    @nnx.split_rngs(splits=4)
+    @nnx.vmap
+    def make_layers(rngs):
+        return nnx.Dropout(0.5, rngs=rngs)
+
+    class Stack(nnx.Module):
+        def __init__(self, rngs):
+            self.layers = make_layers(rngs)
+
+        def __call__(self, x):
+            return nnx.vmap(lambda layer, x: layer(x), in_axes=(0, None))(self.layers, x)
+
+    model = fx.from_flax(Stack)
+    masks = np.asarray(model.apply({}, jnp.ones(64), key=key, train=True))
+    assert masks.shape == (4, 64)
+    assert len({mask.tobytes() for mask in masks}) == 4
+
+
+def test_a_variable_that_an_nnx_call_makes_is_not_carried_along():
+    class Keeping(nnx.Module):
+        def __init__(self, rngs):
+            self.norm = nnx.BatchNorm(3, rngs=rngs)
+
+        def __call__(self, x):
+            self.seen = nnx.Intermediate(x)
+            return self.norm(x)
+
+    model = fx.from_flax(Keeping)
+    params, state = model.init(key)
+    for _ in range(3):
+        _, new_state = model.apply(params, x, state=state, train=True)
+        assert jax.tree.structure(new_state) == jax.tree.structure(state)
+        state = new_state
+
+
+def test_a_collection_that_a_linen_module_sows_into_holds_the_last_call_only():
+    class Sowing(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            self.sow("losses", "penalty", jnp.mean(x**2))
+            return nn.Dense(3)(x)
+
+    model = fx.from_flax(Sowing())
+    params, state = model.init(key, x)
+    step = fx.function(lambda params, state, x: model.apply(params, x, state=state), mode="static")
+    for scale in (1.0, 2.0, 3.0):
+        _, state = step(params, state, x * scale)
+        np.testing.assert_allclose(state["losses"]["penalty"][0], jnp.mean((x * scale) ** 2))
+        assert len(state["losses"]["penalty"]) == 1
+    assert step.stats().programs == 1

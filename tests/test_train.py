@@ -1,5 +1,7 @@
 """Training: steps, the loop and its history, in every mode."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ from flax import linen as nn
 
 import fxgrad as fx
 from fxgrad import train
-from fxgrad.errors import DataError, LossError
+from fxgrad.errors import DataError, LossError, OptionError, TrainingWarning
 from fxgrad.modes import MODES
 
 every_mode = pytest.mark.parametrize("mode", MODES)
@@ -137,7 +139,8 @@ def test_a_loss_of_other_parameters_is_refused_at_once(wrong, message):
         (lambda params, batch: 3, "float scalar"),
         (lambda params, batch: jnp.sum(params["w"] > 0), r"float scalar.*int32\[\]"),
         (lambda params, batch: (loss(params, batch), 3.0), "metrics as a dict"),
-        (lambda params, batch, state: loss(params, batch), "new_state"),
+        (lambda params, batch, state: loss(params, batch), "model_state=state"),
+        (lambda params, batch: (loss(params, batch), {"loss": 3.0}), "metric named 'loss'"),
         (lambda params, batch, key: loss(params, batch), "key=jax.random.key"),
     ],
 )
@@ -145,6 +148,38 @@ def test_a_loss_that_returns_something_else_is_told_what_to_return(mode, wrong, 
     optimizer = optax.sgd(0.1)
     with pytest.raises(LossError, match=message):
         train.make_step(wrong, optimizer, mode=mode)(start(optimizer), DATA)
+
+
+@every_mode
+def test_a_loss_with_state_that_returns_no_state_is_told_to(mode):
+    optimizer = optax.sgd(0.1)
+    state = start(optimizer, model_state={"mean": jnp.zeros(3)})
+    with pytest.raises(LossError, match="new_state"):
+        train.make_step(lambda params, batch, state: loss(params, batch), optimizer, mode=mode)(
+            state, DATA
+        )
+
+
+def test_what_is_no_optimizer_or_no_state_is_refused():
+    with pytest.raises(LossError, match=r"0\.1 is not an optimizer: write optax\.sgd"):
+        train.make_step(loss, 0.1)
+    with pytest.raises(LossError, match="takes a TrainState first, not a dict"):
+        train.make_step(loss, optax.sgd(0.1))({"w": jnp.zeros(3)}, DATA)
+
+
+@every_mode
+def test_an_optimizer_that_searches_along_a_line_is_given_what_it_needs(mode):
+    optimizer = optax.lbfgs()
+    step, state = train.make_step(loss, optimizer, mode=mode), start(optimizer)
+    with jax.numpy_dtype_promotion("standard"):
+        for _ in range(5):
+            state, _ = step(state, DATA)
+    best = np.linalg.lstsq(DATA["x"], DATA["y"], rcond=None)[0]
+    np.testing.assert_allclose(state.params["w"], best, atol=1e-3)
+
+
+def test_a_step_is_named_after_its_loss():
+    assert repr(train.make_step(loss, optax.sgd(0.1))) == "fx.function(train_step of loss)"
 
 
 def fitted(batches, epochs=2, **kwargs):
@@ -179,6 +214,37 @@ def test_an_iterator_cannot_serve_two_epochs():
     assert history.steps == 2
 
 
+def test_one_batch_in_place_of_batches_is_told_to_be_wrapped():
+    with pytest.raises(DataError, match=r"write train\.Batches"):
+        fitted(DATA)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        (lambda i: {"loss": jnp.zeros(()), "v": jnp.zeros(3)}, "'v' is not a scalar"),
+        (lambda i: {"loss": jnp.zeros(()), "v": {"a": 1}}, "'v' is not a scalar"),
+        (lambda i: {"v": jnp.zeros(())}, "have no 'loss'"),
+        (lambda i: {"loss": jnp.zeros(()), f"v{i}": jnp.zeros(())}, r"were .*'v0'.*now .*'v1'"),
+    ],
+)
+def test_metrics_that_are_not_the_same_scalars_at_each_step_are_refused(metrics, message):
+    step = lambda state, batch: (state, metrics(batch))  # noqa: E731
+    with pytest.raises(LossError, match=message):
+        train.fit(step, start(optax.sgd(0.1)), [0, 1], epochs=1, progress=False)
+
+
+def test_an_evaluation_that_is_no_dict_of_scalars_is_refused():
+    with pytest.raises(LossError, match="dict of scalars"):
+        fitted([DATA], evaluate=lambda state: 3.0)
+
+
+def test_a_loss_that_is_no_longer_finite_is_warned_of():
+    wrong = {**DATA, "y": DATA["y"] * np.float32("nan")}
+    with pytest.warns(TrainingWarning, match="mean loss of epoch 1 is nan"):
+        fitted([wrong], epochs=1)
+
+
 def test_no_batches_is_an_error():
     with pytest.raises(DataError, match="epoch 0 has no batches"):
         fitted([])
@@ -205,6 +271,43 @@ def test_progress_can_be_a_bar_or_nothing(capsys):
     assert "fitting" in capsys.readouterr().err
     train.fit(step, start(optimizer), [DATA], epochs=2, title="fitting", progress=False)
     assert capsys.readouterr().err == ""
+
+
+def compared(loss, batches, epochs=2, **kwargs):
+    optimizer = optax.sgd(0.1)
+    return train.compare_training(
+        loss, optimizer, start(optimizer), batches, epochs=epochs, progress=False, **kwargs
+    )
+
+
+def test_a_mode_that_cannot_train_is_listed_with_the_reason():
+    def branching(params, batch):
+        return loss(params, batch) if jnp.sum(params["w"]) > 1e9 else 2 * loss(params, batch)
+
+    comparison = compared(branching, [DATA])
+    assert tuple(comparison.training) == tuple(comparison.timings) == ("eager",)
+    assert "Python decides by the value" in comparison.failures["static"]
+    assert "static could not run it" in comparison.table()
+
+
+def test_a_training_comparison_takes_any_batches_and_one_mode():
+    comparison = compared(loss, [DATA, DATA], modes="static")
+    assert tuple(comparison.timings) == ("static",)
+    assert len(comparison.training["static"].losses) == 4
+
+
+@pytest.mark.parametrize(("batches", "epochs"), [([DATA], 0), ([], 1)])
+def test_a_training_comparison_without_steps_is_refused(batches, epochs):
+    with pytest.raises((DataError, OptionError)):
+        compared(loss, batches, epochs)
+
+
+def test_losses_that_are_not_finite_are_told_and_are_valid_json():
+    wrong = {**DATA, "y": DATA["y"] * np.float32("nan")}
+    comparison = compared(loss, [wrong])
+    assert comparison.largest_difference == 0
+    assert "Some losses are not finite" in comparison.table()
+    assert json.loads(comparison.to_json())["training"]["eager"]["losses"] == [None, None]
 
 
 def test_a_training_comparison_holds_equal_losses_and_exact_counts():

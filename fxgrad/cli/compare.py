@@ -28,7 +28,9 @@ def add_parser(subparsers: Any) -> None:
         metavar="TARGET",
         help="a function without parameters that returns the arguments: a tuple, or one argument",
     )
-    parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES), help="which")
+    parser.add_argument(
+        "--modes", nargs="+", choices=MODES, default=list(MODES), help="which ones (all)"
+    )
     parser.add_argument("--calls", type=positive, default=50, help="steady calls in each mode (50)")
     parser.add_argument("--html", type=Path, help="write an HTML page here")
     parser.add_argument("--json", type=Path, help="write all that was measured here")
@@ -55,6 +57,8 @@ def _arguments(target: str | None) -> tuple[Any, ...]:
     _check_call(target, function, ())
     with _one_line(target):
         made = function()
+    if isinstance(made, list):
+        raise TargetError(f"{target} returned a list: return a tuple of the arguments.")
     return made if isinstance(made, tuple) else (made,)
 
 

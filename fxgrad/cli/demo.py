@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from fxgrad.cli.output import check_outputs, positive, write
+from fxgrad.errors import MissingExtraError
 from fxgrad.modes import MODES
 from fxgrad.train import Batches, TrainState, compare_training, load_images
 
@@ -20,13 +22,14 @@ def add_parser(subparsers: Any) -> None:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "demo",
         help="train one network as a dynamic and as a static graph, and compare",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--epochs", type=positive, default=10, help="epochs in each mode")
-    parser.add_argument("--batch-size", type=positive, default=64, help="images in a batch")
-    parser.add_argument("--learning-rate", type=float, default=0.01, help="of plain SGD")
-    parser.add_argument("--seed", type=int, default=0, help="of the weights and the order")
-    parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES), help="which")
+    parser.add_argument("--epochs", type=positive, default=10, help="epochs in each mode (10)")
+    parser.add_argument("--batch-size", type=positive, default=64, help="images in a batch (64)")
+    parser.add_argument("--learning-rate", type=float, default=0.01, help="of plain SGD (0.01)")
+    parser.add_argument("--seed", type=int, default=0, help="of the weights and the order (0)")
+    parser.add_argument(
+        "--modes", nargs="+", choices=MODES, default=list(MODES), help="which ones (all)"
+    )
     parser.add_argument(
         "--data-dir",
         type=Path,
@@ -41,6 +44,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train, print the table, write the page."""
+    _check_extras(options)
     check_outputs(page=options.output, data=options.json, plot=options.plot)
     data = load_images(options.data_dir)
     optimizer = optax.sgd(options.learning_rate)
@@ -59,6 +63,15 @@ def run(options: argparse.Namespace) -> int:
     )
     write(comparison, page=options.output, data=options.json, plot=options.plot)
     return 0
+
+
+def _check_extras(options: argparse.Namespace) -> None:
+    """Name the one extra that brings all that the demo needs."""
+    needed = ["sklearn"] if options.data_dir is None else []
+    needed += ["jinja2", "matplotlib"] if options.output or options.plot else []
+    for package in needed:
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError(package, extra="demo", purpose="The demo")
 
 
 def init(key: jax.Array) -> dict[str, jax.Array]:

@@ -44,14 +44,14 @@ def write(
     data: Path | None = None,
     plot: Path | None = None,
 ) -> None:
-    """Print the table; write the page, the data and the plot where asked for."""
-    print(comparison.table())
+    """Write the page, the data and the plot where asked for; then print the table."""
     if page is not None:
         comparison.to_html(page)
-        print(f"\npage: {page}")
     if data is not None:
         data.write_text(comparison.to_json() + "\n", encoding="utf-8")
-        print(f"data: {data}")
     if plot is not None:
         comparison.plot(plot)
-        print(f"plot: {plot}")
+    print(comparison.table())
+    for name, path in (("page", page), ("data", data), ("plot", plot)):
+        if path is not None:
+            print(f"{name}: {path}")

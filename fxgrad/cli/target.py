@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import sys
@@ -35,29 +36,42 @@ def load_target(target: str) -> Callable[..., Any]:
 
 
 def _load_module(name: str, target: str) -> ModuleType:
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+    path = Path(name)
+    folder = path.parent if name.endswith(".py") else Path.cwd()
+    if str(folder.resolve()) not in sys.path:
+        sys.path.insert(0, str(folder.resolve()))
     try:
-        return _load_file(Path(name)) if name.endswith(".py") else importlib.import_module(name)
+        return _load_file(path) if name.endswith(".py") else importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name is not None and name.startswith(error.name):
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise TargetError(f"{target}: there is no module {error.name!r}.") from error
         raise TargetError(f"{target}: importing {name} failed: {error}.") from error
     except FileNotFoundError as error:
         raise TargetError(f"{target}: there is no file {name}.") from error
+    except SystemExit as error:
+        raise TargetError(
+            f"{target}: {name} is a script that ran and exited when it was imported. Put what it "
+            "runs under if __name__ == '__main__'."
+        ) from error
     except Exception as error:
         raise TargetError(
             f"{target}: importing {name} failed: {type(error).__name__}: {error}"
         ) from error
 
 
+@functools.cache
 def _load_file(path: Path) -> ModuleType:
+    """The module of a file, loaded once, so that the classes of two targets are the same."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
+    argv, sys.argv = sys.argv, [str(path)]  # a script reads its own options, not these
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.argv = argv
     return module
 
 
@@ -66,5 +80,10 @@ def _name(found: Any) -> str:
 
 
 def _similar(found: Any) -> str:
-    names = [n for n, v in vars(found).items() if callable(v) and not n.startswith("_")]
+    own = found.__name__ if isinstance(found, ModuleType) else found.__module__
+    names = [
+        name
+        for name, value in vars(found).items()
+        if callable(value) and not name.startswith("_") and getattr(value, "__module__", "") == own
+    ]
     return f" It has: {', '.join(sorted(names)[:12])}." if names else ""

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from fxgrad.comparison.timing import Timing
-from fxgrad.execution.function import Function
+from fxgrad.compilation import Work, heard
+from fxgrad.execution.function import BoundFunction, Function
 from fxgrad.modes import Mode
 from fxgrad.modes import mode as within_mode
 
@@ -18,10 +19,11 @@ from fxgrad.modes import mode as within_mode
 class Entrant:
     """Calls one Function in one mode and keeps the time of each call."""
 
-    def __init__(self, mode: Mode, function: Function[..., Any]) -> None:
+    def __init__(self, mode: Mode, function: Function[..., Any] | BoundFunction[Any]) -> None:
         self.mode: Mode = mode
         self._function = function
         self._seconds: list[float] = []
+        self._work = Work()
 
     @property
     def seconds(self) -> float:
@@ -30,11 +32,13 @@ class Entrant:
 
     def call(self, *args: Any) -> Any:
         """Call once, wait for the result, and note the seconds."""
-        args = self._copied_if_donated(args)
+        args = jax.block_until_ready(self._copied_if_donated(args))
+        mark = heard.all_work
         with within_mode(self.mode):  # inner Functions too
             start = time.perf_counter()
             output = jax.block_until_ready(self._function(*args))
             self._seconds.append(time.perf_counter() - start)
+        self._work = self._work.plus(heard.all_work.since(mark))
         return output
 
     def timing(self, *args: Any, warmup: int, memory: bool) -> Timing:
@@ -46,6 +50,8 @@ class Entrant:
             first_seconds=self._seconds[0],
             warmup_seconds=tuple(self._seconds[1 : 1 + warmup]),
             steady_seconds=tuple(self._seconds[1 + warmup :]) or (self._seconds[-1],),
+            programs=self._work.programs,
+            compile_seconds=self._work.seconds,
             stats=stats,
             program_bytes=_program_bytes(self._function, *args) if is_one_program else None,
         )
@@ -54,7 +60,7 @@ class Entrant:
         return jax.tree.map(_copied, args) if self._function.donates else args
 
 
-def _program_bytes(function: Function[..., Any], *args: Any) -> int | None:
+def _program_bytes(function: Any, *args: Any) -> int | None:
     """Device memory, in bytes, of the static program for `args`; None if the backend is silent."""
     analysis = function.lower(*args).compile().memory_analysis()
     if analysis is None:

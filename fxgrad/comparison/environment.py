@@ -44,5 +44,13 @@ def this_environment() -> Environment:
         device_count=jax.device_count(),
         host=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         versions={"Python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in packages},
+        | {name: version_of(name) for name in packages},
     )
+
+
+def version_of(package: str) -> str:
+    """The installed version of a package, or words for a package run from its source folder."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,14 +15,14 @@ from fxgrad.comparison.entrant import Entrant
 from fxgrad.comparison.environment import this_environment
 from fxgrad.comparison.result import Comparison
 from fxgrad.errors import OptionError, ValueDependenceError
-from fxgrad.execution.function import Function, function
+from fxgrad.execution.function import BoundFunction, Function, function
 from fxgrad.modes import MODES, Mode, check_mode
 
 
 def compare(
     fun: Callable[..., Any],
     *args: Any,
-    modes: Sequence[Mode] = MODES,
+    modes: Mode | Sequence[Mode] = MODES,
     calls: int = 50,
     warmup: int = 2,
     max_seconds: float = 30.0,
@@ -52,6 +53,8 @@ def compare(
       ModeError: one of `modes` is not a mode.
       ValueDependenceError: no mode could run `fun`.
     """
+    if isinstance(modes, str):
+        modes = (modes,)
     if calls < 1 or warmup < 0 or not modes:
         raise OptionError(
             f"calls={calls}, warmup={warmup}, modes={modes!r}: a comparison has at least 1 steady "
@@ -80,31 +83,42 @@ def compare(
 
 
 def largest_difference(outputs: Sequence[Any]) -> float | None:
-    """The largest relative difference between any float leaf of the outputs and the first's."""
-    if len(outputs) < 2:
+    """The largest relative difference between a leaf of the outputs and the first output's.
+
+    It is relative to the largest finite magnitude of the leaf. Numbers and bools are compared;
+    equal infinities and NaNs are no difference, and outputs of other shapes differ infinitely.
+    """
+    reference, *others = [_numbers(output) for output in outputs] or [[]]
+    if not others or not reference:
         return None
-    reference, *others = [
-        [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(output) if _is_float(leaf)]
-        for output in outputs
-    ]
-    found = [
-        _relative_difference(leaf, other)
-        for leaves in others
-        for leaf, other in zip(reference, leaves, strict=True)
-        if leaf.size
-    ]
-    return max(found, default=None)
+    return max(_difference(reference, numbers) for numbers in others)
 
 
-def _relative_difference(a: np.ndarray, b: np.ndarray) -> float:
-    """The largest difference, relative to the largest magnitude of the array."""
-    size = np.max(np.abs(a))
-    difference = np.max(np.abs(a - b))
+def _numbers(output: Any) -> list[np.ndarray]:
+    leaves = [leaf for leaf in jax.tree.leaves(output) if _is_number(leaf)]
+    return [np.asarray(leaf, complex if jnp.iscomplexobj(leaf) else float) for leaf in leaves]
+
+
+def _difference(a: list[np.ndarray], b: list[np.ndarray]) -> float:
+    if [leaf.shape for leaf in a] != [leaf.shape for leaf in b]:
+        return math.inf
+    return max((_leaf_difference(*leaves) for leaves in zip(a, b, strict=True)), default=0.0)
+
+
+def _leaf_difference(a: np.ndarray, b: np.ndarray) -> float:
+    is_same = (a == b) | (np.isnan(a) & np.isnan(b))
+    if is_same.all():
+        return 0.0
+    if not (np.isfinite(a) == np.isfinite(b)).all():
+        return math.inf
+    size = np.max(np.abs(a[np.isfinite(a)]), initial=0.0)
+    difference = np.max(np.abs(a - b), where=~is_same, initial=0.0)
     return float(difference / size) if size else float(difference)
 
 
-def _fresh(fun: Callable[..., Any], mode: Mode) -> Function[..., Any]:
-    return (fun if isinstance(fun, Function) else function(fun)).in_mode(mode)
+def _fresh(fun: Callable[..., Any], mode: Mode) -> Function[..., Any] | BoundFunction[Any]:
+    is_function = isinstance(fun, Function | BoundFunction)
+    return (fun if is_function else function(fun)).in_mode(mode)
 
 
 def _first_calls(
@@ -137,5 +151,6 @@ def _steady_calls(
             entrant.call(*args)
 
 
-def _is_float(leaf: Any) -> bool:
-    return isinstance(leaf, float) or jnp.issubdtype(getattr(leaf, "dtype", bool), jnp.floating)
+def _is_number(leaf: Any) -> bool:
+    dtype = getattr(leaf, "dtype", np.dtype(type(leaf)))
+    return jnp.issubdtype(dtype, jnp.number) or jnp.issubdtype(dtype, jnp.bool_)

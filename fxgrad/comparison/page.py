@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fxgrad.comparison.plot import svg_of_losses, svg_of_times
 from fxgrad.comparison.record import Record
-from fxgrad.comparison.table import modes_of, rows, sentences
+from fxgrad.comparison.table import LEGEND, modes_of, rows, sentences
 from fxgrad.errors import MissingExtraError
 
 try:
@@ -29,6 +29,7 @@ def render_page(comparison: Record) -> str:
         rows=rows(comparison),
         sentences=sentences(comparison),
         figures=figures,
+        legend=LEGEND,
         environment=str(comparison.environment),
         data=comparison.to_json().replace("</", "<\\/"),
     )

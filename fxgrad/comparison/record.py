@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,7 +40,7 @@ class Record:
       timings: for each mode that could run it.
       failures: for each mode that could not, the reason.
       largest_difference: the largest relative difference between the modes' outputs (of a
-        training: between their losses); None for fewer than two modes or outputs without floats.
+        training: between their losses); None for fewer than two modes or outputs without numbers.
       environment: device and versions.
       training: for a training, what each mode reached.
     """
@@ -71,5 +72,13 @@ class Record:
         }
 
     def to_json(self) -> str:
-        """`to_dict` as JSON."""
-        return json.dumps(self.to_dict(), indent=1)
+        """`to_dict` as JSON; numbers that are not finite, which JSON lacks, are null."""
+        return json.dumps(_finite(self.to_dict()), indent=1, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
+import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +15,20 @@ from rich.table import Table
 from fxgrad.comparison.record import Record
 from fxgrad.comparison.timing import BreakEven, Timing
 from fxgrad.modes import Mode
+
+# Modes differ by rounding: some 1e-7 in float32, more where errors add up.
+DISAGREEMENT: Final = 1e-2
+
+LEGEND: Final = {
+    "first": "with all tracing and compiling",
+    "median": "half of the calls after the first ones took less",
+    "10–90 %": "between these two lie eight of ten calls",
+    "programs built": "XLA programs compiled; eager compiles one for each kind of operation",
+    "compiling": "seconds in which they were traced, lowered and built",
+    "Python runs": "how often the function's Python code ran",
+    "program memory": "what the compiled program takes, arguments and results included",
+    "break-even": "from here on the total, first call included, is less than the slower mode's",
+}
 
 
 @dataclass(frozen=True)
@@ -37,8 +53,8 @@ def rows(comparison: Record) -> list[Row]:
         f"median {unit}": lambda t: in_seconds(t.median_seconds),
         "10–90 % of them": lambda t: " – ".join(map(in_seconds, t.spread_seconds)),
         f"total, {calls} {unit}s": lambda t: in_seconds(t.total_seconds),
-        "programs built": lambda t: str(t.stats.programs),
-        "compiling": lambda t: in_seconds(t.stats.compile_seconds),
+        "programs built": lambda t: str(t.programs),
+        "compiling": lambda t: in_seconds(t.compile_seconds),
         "Python runs": lambda t: str(t.stats.python_runs),
         "program memory": lambda t: in_bytes(t.program_bytes),
     }
@@ -55,16 +71,29 @@ def sentences(comparison: Record) -> list[str]:
     for break_even in comparison.break_evens:
         fast, slow = comparison.timings[break_even.mode], comparison.timings[break_even.over]
         ratio = slow.median_seconds / fast.median_seconds
-        found.append(f"{break_even.mode} takes 1/{ratio:.3g} of {break_even.over}'s median time.")
-        found.append(_in_words(break_even, comparison.unit))
-    if comparison.largest_difference is not None:
-        what = "losses" if comparison.training else "outputs"
         found.append(
-            f"Largest relative difference between the modes' {what}: "
-            f"{comparison.largest_difference:.1e}."
+            f"{break_even.mode} is {ratio:.3g} times as fast as {break_even.over}, by the median "
+            f"{comparison.unit}."
         )
+        found.append(_in_words(break_even, comparison.unit))
+    found += _agreement(comparison)
     found += [f"{mode} could not run it: {why}" for mode, why in comparison.failures.items()]
     return found
+
+
+def _agreement(comparison: Record) -> Iterator[str]:
+    difference = comparison.largest_difference
+    if difference is None:
+        return
+    what = "losses" if comparison.training else "outputs"
+    yield f"Largest relative difference between the modes' {what}: {difference:.1e}."
+    if difference > DISAGREEMENT:
+        yield (
+            "That is more than rounding explains. Is the function pure: no random numbers, "
+            "counters or clocks of its own? Is it so steep that rounding grows?"
+        )
+    if any(not np.isfinite(run.losses).all() for run in comparison.training.values()):
+        yield "Some losses are not finite: is a label out of range, or the learning rate too high?"
 
 
 def text_table(comparison: Record) -> str:
@@ -86,20 +115,27 @@ def text_table(comparison: Record) -> str:
 
 def in_seconds(seconds: float) -> str:
     """A duration with three digits and the unit that fits: ``1.23 ms``."""
-    for size, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}" if seconds < 1e3 * size else f"{seconds:.0f} s"
-    return f"{seconds * 1e9:.0f} ns"
+    for size, unit in ((1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms")):
+        words = f"{seconds / size:.3g}"
+        if float(words) < 1000:
+            return f"{words} {unit}"
+    return f"{seconds:.3g} s" if seconds < 1000 else f"{seconds:.0f} s"
 
 
 def in_bytes(count: int | None) -> str:
     """A size with the unit that fits, or ``n/a``."""
     if count is None:
         return "n/a"
-    for size, unit in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count} B"
+    size = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return _three_digits(size, unit)
+        size /= 1024
+    return _three_digits(size, "GiB")
+
+
+def _three_digits(size: float, unit: str) -> str:
+    return f"{size:.0f} {unit}" if size >= 100 else f"{size:.3g} {unit}"
 
 
 def _cell(comparison: Record, mode: Mode, fact: Callable[[Timing], str]) -> str:

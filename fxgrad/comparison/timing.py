@@ -22,7 +22,9 @@ class Timing:
       first_seconds: the first call, with all tracing and compiling.
       warmup_seconds: the calls after it that are not counted as steady.
       steady_seconds: all further calls, in order.
-      stats: exact counts over all these calls.
+      programs: XLA programs built in these calls, inner Functions' included.
+      compile_seconds: seconds spent on tracing, lowering and building them.
+      stats: exact counts of the Function over all these calls.
       program_bytes: device memory that the compiled program takes at most, arguments and outputs
         included; None where there is no one program, or the backend does not tell.
     """
@@ -30,6 +32,8 @@ class Timing:
     first_seconds: float
     warmup_seconds: tuple[float, ...]
     steady_seconds: tuple[float, ...]
+    programs: int
+    compile_seconds: float
     stats: Stats
     program_bytes: int | None
 
@@ -50,6 +54,11 @@ class Timing:
         return (self.first_seconds, *self.warmup_seconds, *self.steady_seconds)
 
     @property
+    def head_seconds(self) -> tuple[float, ...]:
+        """The calls before the steady ones."""
+        return (self.first_seconds, *self.warmup_seconds)
+
+    @property
     def total_seconds(self) -> float:
         """The sum over every call."""
         return math.fsum(self.all_seconds)
@@ -63,6 +72,8 @@ class Timing:
             "median_seconds": self.median_seconds,
             "spread_seconds": list(self.spread_seconds),
             "total_seconds": self.total_seconds,
+            "programs": self.programs,
+            "compile_seconds": self.compile_seconds,
             "stats": self.stats.to_dict(),
             "program_bytes": self.program_bytes,
         }
@@ -73,8 +84,9 @@ class BreakEven:
     """From which call on the total of `mode` is less than that of `over`, and stays so.
 
     Attributes:
-      predicted: from the first calls and the medians; None if never.
       measured: from the calls as they were; None if not within them.
+      predicted: from the calls before the steady ones, with the median for every steady one; where
+        the measured calls had no break-even, from their total and the medians. None if never.
     """
 
     mode: Mode
@@ -97,24 +109,28 @@ def break_evens(timings: Mapping[Mode, Timing]) -> tuple[BreakEven, ...]:
     found = []
     for a, b in itertools.combinations(timings, 2):
         fast, slow = sorted((a, b), key=lambda mode: timings[mode].median_seconds)
+        measured = measured_break_even(timings[fast].all_seconds, timings[slow].all_seconds)
         found.append(
             BreakEven(
                 mode=fast,
                 over=slow,
-                predicted=predict_break_even(timings[fast], timings[slow]),
-                measured=measured_break_even(timings[fast].all_seconds, timings[slow].all_seconds),
+                predicted=predict_break_even(timings[fast], timings[slow], measured),
+                measured=measured,
             )
         )
     return tuple(found)
 
 
-def predict_break_even(fast: Timing, slow: Timing) -> int | None:
-    """The call from which `fast` is ahead if every call after the first costs its median."""
-    behind = fast.first_seconds - slow.first_seconds
+def predict_break_even(fast: Timing, slow: Timing, measured: int | None) -> int | None:
+    """The call from which `fast` is ahead if every further call costs its median."""
+    known = (timing.head_seconds if measured else timing.all_seconds for timing in (fast, slow))
+    fast_known, slow_known = known
+    calls = min(len(fast_known), len(slow_known))
+    behind = math.fsum(fast_known[:calls]) - math.fsum(slow_known[:calls])
     gain = slow.median_seconds - fast.median_seconds
     if behind < 0:
-        return 1
-    return None if gain <= 0 else 2 + math.floor(behind / gain)
+        return measured_break_even(fast_known, slow_known)
+    return None if gain <= 0 else calls + 1 + math.floor(behind / gain)
 
 
 def measured_break_even(fast: Sequence[float], slow: Sequence[float]) -> int | None:

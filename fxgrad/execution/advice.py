@@ -8,8 +8,8 @@ from typing import Final
 from fxgrad.differences import Difference, DifferenceKind
 
 _SAME_CALL: Final = (
-    "this very call was compiled before and its program is gone: jax.clear_caches() or .clear() "
-    "was called, or a JAX option that fxgrad does not watch was changed",
+    "a call like this one was compiled before. Either its program is gone, by jax.clear_caches() "
+    "or .clear(), or what has changed is nothing that fxgrad watches",
 )
 
 _ADVICE: Final[dict[DifferenceKind, str]] = {
@@ -19,8 +19,8 @@ _ADVICE: Final[dict[DifferenceKind, str]] = {
     ),
     "dtype": "convert to one dtype before the call: jnp.asarray(x, dtype=…)",
     "weak type": (
-        "a Python number is weakly typed, an array is not: pass the same one each time, such as "
-        "jnp.float32(x)"
+        "a Python number is weakly typed, and so is an array made of nothing else; other arrays "
+        "are not: pass the same one each time, such as jnp.float32(x)"
     ),
     "static value": (
         "each new value of a static argument is a new program: if it only enters the arithmetic, "

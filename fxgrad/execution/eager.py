@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from fxgrad.compilation import heard
-from fxgrad.execution.options import UNSET, Options
+from fxgrad.execution.options import UNSET, Options, check_keywords
 from fxgrad.execution.stats import Counts
 from fxgrad.paths import call_shape_of
 
@@ -36,6 +36,9 @@ class Eager:
                 self.counts.add_work(work, miss=True)
 
     def _run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        wrong = check_keywords(self._options, kwargs)
+        if wrong is not None:
+            raise wrong
         if self._options.in_shardings is not UNSET:
             args = self._place_arguments(args)
         result = self._fun(*args, **kwargs)

@@ -21,6 +21,7 @@ Cause = Literal["first call", "changed call", "remade function", "same call agai
 
 # A retrace at every call must not make the history grow without bound.
 _KEPT: Final = 256
+_COMPARED: Final = 32
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,10 @@ class Compilation:
         return "\n".join(lines)
 
     def _what_was_done(self) -> str:
-        done = "traced" if self.traced else "compiled again without a trace"
-        return f"{done}, {self.programs} program(s), {self.compile_seconds:.2f} s"
+        if not self.programs:
+            return f"traced into another program, {self.compile_seconds:.2f} s"
+        trace = "traced" if self.traced else "from an earlier trace"
+        return f"{trace}, {self.programs} program(s), {self.compile_seconds:.2f} s"
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ class Explanation:
     def __str__(self) -> str:
         where = f" ({self.defined})" if self.defined else ""
         count = len(self.compilations) + self.forgotten
-        title = f"{self.name}{where}: compiled {count} time(s)"
+        title = f"{self.name}{where}: {count} compilation(s)"
         if self.forgotten:
             title += f", the first {self.forgotten} no longer listed"
         return "\n".join([title, *map(str, self.compilations)])
@@ -184,7 +187,7 @@ class History:
             return "remade function", None, (), (remade.sentence,)
         if not self._signatures:
             return "first call", None, (), ()
-        number, facts = _nearest(self._signatures, signature)
+        number, facts = _nearest(self._signatures[-_COMPARED:], signature)
         return ("changed call" if facts else "same call again"), number, facts, advise(facts)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import threading
 import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, overload
@@ -51,12 +53,13 @@ class Function(Generic[P, R]):
         *,
         watch_remaking: bool = True,
     ) -> None:
-        functools.update_wrapper(self, fun)
+        functools.update_wrapper(self, fun, updated=())
         self._fun = fun
         self._mode: Mode | None = mode
         self._options = options
         self._watch_remaking = watch_remaking
         self._bound: dict[int, tuple[weakref.ref[Any], Function[..., R]]] = {}
+        self._bound_lock = threading.Lock()
         self.clear()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -119,22 +122,23 @@ class Function(Generic[P, R]):
     def _function_of(self, instance: object) -> Function[..., R]:
         """The Function of one instance, with a cache of its own that dies with the instance."""
         key = id(instance)
-        if key not in self._bound:
-            try:
-                alive = weakref.ref(instance, lambda _: self._bound.pop(key, None))
-            except TypeError:
-                raise ArgumentError(
-                    f"{self!r} is a method of {type(instance).__name__}, whose instances cannot be "
-                    "referenced weakly. Add '__weakref__' to its __slots__, or register the class "
-                    "as a pytree.",
-                    path="self",
-                ) from None
-            method = _method(self._fun, alive)
-            function = Function(
-                method, self._mode, self._options, watch_remaking=self._watch_remaking
-            )
-            self._bound[key] = alive, function
-        return self._bound[key][1]
+        with self._bound_lock:
+            if key not in self._bound:
+                self._bound[key] = self._make_bound(instance, key)
+            return self._bound[key][1]
+
+    def _make_bound(self, instance: object, key: int) -> tuple[weakref.ref[Any], Function[..., R]]:
+        try:
+            alive = weakref.ref(instance, lambda _: self._bound.pop(key, None))
+        except TypeError:
+            raise ArgumentError(
+                f"{self!r} is a method of {type(instance).__name__}, whose instances cannot be "
+                "referenced weakly. Add '__weakref__' to its __slots__, or register the class "
+                "as a pytree.",
+                path="self",
+            ) from None
+        method, options = _method(self._fun, alive), self._options.without_first(self._fun)
+        return alive, Function(method, self._mode, options, watch_remaking=False)
 
 
 class BoundFunction(Generic[R]):
@@ -152,8 +156,33 @@ class BoundFunction(Generic[R]):
         """Call the method in the mode that wins here."""
         return self.__func__(*self._leading, *args, **kwargs)
 
+    def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:
+        """The static graph for these arguments; see `Function.lower`."""
+        return self.__func__.lower(*self._leading, *args, **kwargs)
+
+    def in_mode(self, mode: Mode) -> BoundFunction[R]:
+        """The same method of the same instance; see `Function.in_mode`."""
+        function, is_argument = self.__func__.in_mode(mode), bool(self._leading)
+        return BoundFunction(function, self.__self__, instance_is_argument=is_argument)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        call_shape = inspect.signature(self.__func__)
+        parameters = list(call_shape.parameters.values())
+        return call_shape.replace(parameters=parameters[len(self._leading) :])
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__func__, name)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, BoundFunction)
+            and self.__func__ is other.__func__
+            and self.__self__ is other.__self__
+        )
+
+    def __hash__(self) -> int:
+        return hash((id(self.__func__), id(self.__self__)))
 
     def __repr__(self) -> str:
         return f"{self.__func__!r} of {self.__self__!r}"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
+
+from fxgrad.errors import ArgumentError
+from fxgrad.paths import call_shape_of
 
 Unset = Literal["unset"]
 UNSET: Final[Unset] = "unset"
@@ -31,6 +35,27 @@ class Options:
         if self.out_shardings is not UNSET:
             keywords["out_shardings"] = self.out_shardings
         return keywords
+
+    def without_first(self, fun: Callable[..., Any]) -> Options:
+        """The options of a method that has been given its first argument."""
+        call_shape = call_shape_of(fun)
+        first = frozenset(list(call_shape.parameters)[:1] if call_shape else ())
+        return dataclasses.replace(
+            self,
+            static_argnames=self.static_argnames - first,
+            donate_argnames=self.donate_argnames - first,
+        )
+
+
+def check_keywords(options: Options, kwargs: Mapping[str, Any]) -> ArgumentError | None:
+    """What is wrong with keyword arguments beside `in_shardings`, which go by position."""
+    if options.in_shardings is UNSET or not kwargs:
+        return None
+    name = next(iter(kwargs))
+    return ArgumentError(
+        f"{name} is passed by keyword, and in_shardings go by position: pass it by position.",
+        path=name,
+    )
 
 
 def names(given: str | Iterable[str]) -> frozenset[str]:

@@ -14,12 +14,12 @@ from typing import Any
 import jax
 
 from fxgrad.compilation import Work, count_trace, heard
-from fxgrad.errors import ArgumentError
+from fxgrad.errors import ArgumentError, FxError
 from fxgrad.execution.explain import History
-from fxgrad.execution.options import Options
+from fxgrad.execution.options import Options, check_keywords
 from fxgrad.execution.stats import Counts
 from fxgrad.execution.value_dependence import VALUE_ERRORS, explain_value_dependence
-from fxgrad.paths import bind_names, call_shape_of
+from fxgrad.paths import LEFT_OUT, bind_names, call_forms, call_shape_of
 from fxgrad.places import calling_place
 from fxgrad.signature import describe_call, unsupported_leaves
 
@@ -36,44 +36,50 @@ class Static:
 
     def __call__(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Run the program for this call; build it first if there is none."""
-        self.counts.add_call()
+        call = self.counts.add_call()
         mark = heard.work
         try:
-            return self.jitted(*args, **kwargs)
-        except VALUE_ERRORS as error:
-            explained = explain_value_dependence(error)
+            result = self.jitted(*args, **kwargs)
+        except Exception as error:
+            work, heard.work = heard.work.since(mark), mark
+            self.counts.add_work(work, miss=False)
+            explained = self._explain(error, args, kwargs)
             if explained is None:
                 raise
             raise explained from error
-        except (TypeError, ValueError) as error:
-            explained = self._explain_arguments(args, kwargs)
-            if explained is None:
-                raise
-            raise explained from error
-        finally:
-            if heard.work is not mark:
-                work, heard.work = heard.work.since(mark), mark
-                self._account(work, args, kwargs)
+        if heard.work is not mark:
+            work, heard.work = heard.work.since(mark), mark
+            self._account(work, call, args, kwargs)
+        return result
 
-    def _account(self, work: Work, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        self.counts.add_work(work, miss=True)
-        if jax.config.jax_disable_jit or not (work.programs or work.traces):
-            return
-        signature = describe_call(self._call_shape, self._options.static_argnames, args, kwargs)
-        self._history.add(signature, work, call=self.counts.calls, place=calling_place())
+    def _account(
+        self, work: Work, call: int, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        is_miss = not jax.config.jax_disable_jit
+        self.counts.add_work(work, miss=is_miss)
+        if is_miss:
+            signature = describe_call(self._call_shape, self._options.static_argnames, args, kwargs)
+            self._history.add(signature, work, call=call, place=calling_place())
+
+    def _explain(
+        self, error: Exception, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> FxError | None:
+        """The error in the user's words, or None: then it is the function's own, or says enough."""
+        if isinstance(error, VALUE_ERRORS):
+            return explain_value_dependence(error)
+        if isinstance(error, TypeError | ValueError):
+            return check_keywords(self._options, kwargs) or self._explain_arguments(args, kwargs)
+        return None
 
     def _explain_arguments(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> ArgumentError | None:
-        """What is wrong with the arguments, or None: then the error is the function's own."""
         static = self._options.static_argnames
-        try:
-            named = bind_names(self._call_shape, args, kwargs)
-            unsupported = next(unsupported_leaves(self._call_shape, static, args, kwargs), None)
-        except TypeError:  # the call itself has the wrong arguments: Python says so best
-            return None
+        named = bind_names(self._call_shape, args, kwargs)
+        forms = call_forms(self._call_shape, args, kwargs)
+        unsupported = next(unsupported_leaves(self._call_shape, static, args, kwargs), None)
         for name in sorted(static & named.keys()):
-            if not _is_hashable(named[name]):
+            if forms[name] != LEFT_OUT and not _is_hashable(named[name]):
                 return ArgumentError(
                     f"{name} is a {type(named[name]).__name__}, which has no hash, and static "
                     "arguments are part of a program's key. Pass a tuple or what else has a hash.",
@@ -82,13 +88,19 @@ class Static:
         if unsupported is None:
             return None
         path, value = unsupported
-        argument = path.split("[")[0].split(".")[0]
+        name = f"static_argnames={path!r}"
+        if not path.isidentifier():
+            name = "an argument of its own and name that in static_argnames"
         return ArgumentError(
-            f"{path} is a {type(value).__name__}, which a static graph cannot take as an input. "
-            f"If it steers the computation, write static_argnames={argument!r}; if it is data, "
-            "pass an array or a number.",
+            f"{path} is {_in_words(value)}, which a static graph cannot take as an input. "
+            f"If it steers the computation, write {name}; if it is data, pass an array of numbers.",
             path=path,
         )
+
+
+def _in_words(value: Any) -> str:
+    kind = f"a {type(value).__name__}"
+    return f"{kind} of dtype {value.dtype}" if hasattr(value, "dtype") else kind
 
 
 def _is_hashable(value: Any) -> bool:

@@ -19,7 +19,9 @@ class Stats:
       calls: how often it was called.
       python_runs: how often its Python code ran: every eager call, every static trace.
       programs: XLA programs built during its calls. In eager mode these are programs of one
-        operation each. A program built for an inner Function counts for the inner one.
+        operation each. A program built for an inner Function counts for the inner one; one that
+        the persistent compilation cache had is not built. What JAX builds after a call has
+        returned, such as the backward pass of `jax.grad` applied from outside, is not in it.
       compile_seconds: seconds spent on tracing, lowering and building them.
       host_reads: guard values that were read back to the host to decide a path. Eager and static
         have no guards.
@@ -58,10 +60,11 @@ class Counts:
         self.misses = 0
         self.work = Work()
 
-    def add_call(self) -> None:
-        """One more call."""
+    def add_call(self) -> int:
+        """One more call; returns its number, from 1."""
         with self._lock:
             self.calls += 1
+            return self.calls
 
     def add_python_run(self) -> None:
         """The function's Python ran once more."""
@@ -69,7 +72,7 @@ class Counts:
             self.python_runs += 1
 
     def add_work(self, work: Work, *, miss: bool) -> None:
-        """A call compiled something."""
+        """A call compiled something, and was a miss if nothing built before could serve it."""
         with self._lock:
             self.work = self.work.plus(work)
             self.misses += miss

@@ -38,11 +38,14 @@ def from_flax(module: Any) -> Model:
     a dict with a key for each stream. Keyword arguments of `apply` go to the module.
 
     * Linen: ``fx.from_flax(Net())``, a module instance. The `params` are its ``"params"``
-      collection, the `state` every other one.
+      collection, the `state` every other one. A collection that is sown into holds what the last
+      call has sown.
     * NNX: ``fx.from_flax(lambda rngs: Net(rngs=rngs))``, a function or class that makes the module
       from an `nnx.Rngs`; or a module instance, whose present values `init` then returns, whatever
       the key. ``apply(…, train=True)`` puts the module into training mode, ``train=False`` into
-      evaluation mode, as its own ``train()`` and ``eval()`` do.
+      evaluation mode, as its own ``train()`` and ``eval()`` do, and is passed on to a module whose
+      ``__call__`` has a parameter of that name. Variables that a call makes anew, such as sown
+      ones, are not part of the new state.
 
     Args:
       module: a `flax.linen.Module`, an `flax.nnx.Module`, or a function from `nnx.Rngs` to one.

@@ -8,7 +8,8 @@ which is the state.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -66,9 +67,9 @@ def _apply(parts: Callable[[], Parts]) -> Apply:
         **kwargs: Any,
     ) -> Any:
         graph, param_variables, streams, state_variables = parts()
-        if state is None and nnx.to_pure_dict(state_variables):
+        if state is None and nnx.to_flat_state(state_variables):
             raise ModelError(
-                "this module has variables that are no parameters "
+                f"{_name(graph)} has variables that are no parameters "
                 f"({', '.join(map(str, nnx.to_pure_dict(state_variables)))}): call "
                 "apply(params, …, state=state). The state is the second of the pair that init "
                 "returned."
@@ -76,21 +77,35 @@ def _apply(parts: Callable[[], Parts]) -> Apply:
         seeded = _seed(streams, key)
         counts = _counts(seeded)
         module = nnx.merge(
-            graph, _with_values(param_variables, params), seeded,
-            _with_values(state_variables, state or {}),
-        )  # fmt: skip
-        if train is not None:
-            module.train() if train else module.eval()
-        outputs = module(*inputs, **kwargs)
+            graph,
+            _with_values(param_variables, params, f"params of {_name(graph)}"),
+            seeded,
+            _with_values(state_variables, state or {}, f"state of {_name(graph)}"),
+        )
+        outputs = module(*inputs, **_in_training_mode(module, train), **kwargs)
         _, _, used, new_state = _split(module)
         if key is None and any(a is not b for a, b in zip(counts, _counts(used), strict=True)):
             raise ModelError(
-                "this module drew random numbers: call apply(params, …, key=key), or train=False "
-                "where it has none to draw."
+                f"{_name(graph)} drew random numbers: call apply(params, …, key=key), or "
+                "train=False where it has none to draw."
             )
-        return outputs if state is None else (outputs, nnx.to_pure_dict(new_state))
+        return outputs if state is None else (outputs, _values_like(state_variables, new_state))
 
     return apply
+
+
+def _in_training_mode(module: Any, train: bool | None) -> dict[str, bool]:
+    """Put the module into training or evaluation mode; the argument for one that takes `train`."""
+    if train is None:
+        return {}
+    module.train() if train else module.eval()
+    parameters = inspect.signature(type(module).__call__).parameters
+    return {"train": train} if "train" in parameters else {}
+
+
+def _name(graph: Any) -> str:
+    nodes = getattr(graph, "nodes", ())
+    return getattr(getattr(nodes[0], "type", None), "__name__", "this module") if nodes else "it"
 
 
 def _split(module: Any) -> Parts:
@@ -98,20 +113,55 @@ def _split(module: Any) -> Parts:
     return graph, params, streams, state
 
 
-def _with_values(variables: nnx.State, values: Any) -> nnx.State:
-    filled = jax.tree.map(lambda leaf: leaf, variables)  # new variables: merging does not copy
-    nnx.replace_by_pure_dict(filled, values)
-    return filled
+def _with_values(variables: nnx.State, values: Any, whose: str) -> nnx.State:
+    """New variables like `variables` that hold `values`: merging does not copy."""
+    known = nnx.to_flat_state(variables)
+    given = dict(_flat(values))
+    missing = [path for path, _ in known if path not in given]
+    extra = [path for path in given if path not in dict(known)]
+    if missing or extra:
+        told = [*(f"{_dotted(path)} is missing" for path in missing)]
+        told += [f"{_dotted(path)} is not one of them" for path in extra]
+        raise ModelError(f"these are not the {whose}: {', '.join(told[:4])}.")
+    return nnx.from_flat_state({path: _filled(leaf, given[path]) for path, leaf in known})
+
+
+def _flat(values: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    if isinstance(values, Mapping):
+        for name, value in values.items():
+            yield from _flat(value, (*path, name))
+    else:
+        yield path, values
+
+
+def _filled(leaf: Any, value: Any) -> Any:
+    return leaf.replace(value) if isinstance(leaf, nnx.Variable) else value
+
+
+def _values_like(variables: nnx.State, state: nnx.State) -> Any:
+    """The values of `state` that `variables` have too, without what a call has made anew."""
+    known = {path for path, _ in nnx.to_flat_state(variables)}
+    kept = {path: leaf for path, leaf in nnx.to_flat_state(state) if path in known}
+    return nnx.to_pure_dict(nnx.from_flat_state(kept))
+
+
+def _dotted(path: tuple[Any, ...]) -> str:
+    return ".".join(map(str, path))
 
 
 def _seed(streams: nnx.State, key: Any) -> nnx.State:
-    """Every stream from its own fold of `key`, so that no two layers draw the same numbers."""
+    """Every stream from its own fold of `key`, so that no two layers draw the same numbers.
+
+    A stream that was split, for layers made by `nnx.vmap`, holds an array of keys.
+    """
     seeded = {}
     for i, (path, variable) in enumerate(nnx.to_flat_state(streams)):
+        shape = variable.get_value().shape
         if isinstance(variable, nnx.RngKey):
-            value = jax.random.fold_in(_stream_key(key, variable.tag), i)
+            folded = jax.random.fold_in(_stream_key(key, variable.tag), i)
+            value = jax.random.split(folded, shape) if shape else folded
         else:
-            value = jnp.uint32(0)
+            value = jnp.zeros(shape, jnp.uint32)
         seeded[path] = variable.replace(value)
     return nnx.from_flat_state(seeded)
 

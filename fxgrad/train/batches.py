@@ -13,7 +13,7 @@ import numpy as np
 from fxgrad.errors import DataError
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Batches:
     """Examples, and how to cut them into batches; ``len()`` is the number of batches an epoch.
 
@@ -75,6 +75,14 @@ class Batches:
         starts = range(0, len(self) * self.batch_size, self.batch_size)
         return (self._take(order[start : start + self.batch_size]) for start in starts)
 
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        message = "Batches has an order for each epoch. Write: for batch in batches.epoch(0)"
+        raise DataError(message, path=None, field="epoch")
+
+    def __repr__(self) -> str:
+        shapes = {name: f"{a.dtype}{list(a.shape)}" for name, a in self.arrays.items()}
+        return f"Batches({shapes}, batch_size={self.batch_size}, seed={self.seed})"
+
     def _order(self, number: int) -> np.ndarray:
         if not self.shuffle:
             return np.arange(self.examples)
@@ -85,11 +93,17 @@ class Batches:
 
 
 def _check_lengths(arrays: dict[str, np.ndarray]) -> None:
+    if not isinstance(arrays, dict):
+        message = f"arrays is a {type(arrays).__name__}. Give a dict: {{'image': images}}."
+        raise DataError(message, path=None, field="arrays")
     if not arrays:
         message = "arrays is empty. Give at least one array: {'image': images}."
         raise DataError(message, path=None, field="arrays")
     first = next(iter(arrays))
     for name, array in arrays.items():
+        if not hasattr(array, "ndim"):
+            message = f"arrays[{name!r}] is a {type(array).__name__}. Write numpy.asarray of it."
+            raise DataError(message, path=None, field=name)
         if array.ndim == 0 or len(array) == 0:
             message = f"arrays[{name!r}] has shape {array.shape}: no examples. Give at least one."
             raise DataError(message, path=None, field=name)
@@ -102,6 +116,9 @@ def _check_lengths(arrays: dict[str, np.ndarray]) -> None:
 
 
 def _check_at_least(field: str, value: int, least: int) -> None:
+    if not isinstance(value, int | np.integer):
+        message = f"{field}={value!r} is a {type(value).__name__}. Write a whole number."
+        raise DataError(message, path=None, field=field)
     if value < least:
         message = f"{field}={value} is below {least}. Write {field}={least} or more."
         raise DataError(message, path=None, field=field)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,17 @@ from fxgrad.comparison.environment import this_environment
 from fxgrad.comparison.record import TrainingRun
 from fxgrad.comparison.result import Comparison
 from fxgrad.comparison.timing import Timing
-from fxgrad.modes import MODES, Mode
+from fxgrad.errors import DataError, ValueDependenceError
+from fxgrad.modes import MODES, Mode, check_mode
 from fxgrad.modes import mode as within_mode
-from fxgrad.train.batches import Batches
-from fxgrad.train.loop import Evaluate
+from fxgrad.train.loop import (
+    EpochSource,
+    Evaluate,
+    check_epochs,
+    count_batches,
+    epoch_of,
+    floats,
+)
 from fxgrad.train.progress import report
 from fxgrad.train.state import TrainState
 from fxgrad.train.step import make_step
@@ -26,10 +33,10 @@ def compare_training(
     loss: Callable[..., Any],
     optimizer: optax.GradientTransformation,
     state: TrainState,
-    batches: Batches,
+    batches: EpochSource | Iterable[Any],
     *,
     epochs: int,
-    modes: Sequence[Mode] = MODES,
+    modes: Mode | Sequence[Mode] = MODES,
     evaluate: Evaluate | None = None,
     progress: bool | None = None,
     title: str = "training",
@@ -50,35 +57,67 @@ def compare_training(
       title: what the comparison is called.
 
     Returns:
-      A `Comparison` whose `training` holds the losses and the evaluation of each mode.
+      A `Comparison` whose `training` holds the losses and the evaluation of each mode. A mode that
+      cannot run the loss because Python needs a value is listed in its `failures`.
+
+    Raises:
+      DataError: there are no batches, or they can be read only once.
+      OptionError: `epochs` is less than 1.
+      ValueDependenceError: no mode could run the loss.
     """
+    check_epochs(epochs)
     trainees: dict[Mode, _Trainee] = {
-        mode: _Trainee(mode, loss, optimizer, state) for mode in modes
+        mode: _Trainee(mode, loss, optimizer, state) for mode in _as_modes(modes)
     }
-    turns = list(trainees.values())
-    with report("training", epochs, len(batches) * len(turns), progress) as reporter:
+    batch = None
+    failures: dict[Mode, str] = {}
+    steps = count_batches(batches)
+    with report("training", epochs, steps and steps * len(trainees), progress) as reporter:
         for number in range(epochs):
-            before = sum(trainee.entrant.seconds for trainee in turns)
-            for batch in batches.epoch(number):
-                for trainee in turns:
-                    trainee.step(batch)
+            seconds = {mode: t.entrant.seconds for mode, t in trainees.items()}
+            for turn, batch in enumerate(epoch_of(batches, number, epochs)):
+                for mode in _rotated(list(trainees), turn):
+                    _step(trainees, mode, batch, failures)
                     reporter.advance()
-                turns.append(turns.pop(0))
-            losses = {f"{mode} loss": trainee.losses[-1] for mode, trainee in trainees.items()}
-            reporter.epoch(number, losses, sum(t.entrant.seconds for t in turns) - before)
+            if batch is None:
+                raise DataError(f"epoch {number} has no batches.", path=None, field="batches")
+            means = {f"{mode} loss": t.mean_loss() for mode, t in trainees.items()}
+            spent = sum(t.entrant.seconds - seconds[mode] for mode, t in trainees.items())
+            reporter.epoch(number, means, spent)
     runs: dict[Mode, TrainingRun] = {
         mode: trainee.run(evaluate) for mode, trainee in trainees.items()
     }
-    last_batch = next(batches.epoch(epochs - 1))
     return Comparison(
         title=title,
         unit="step",
-        timings={mode: trainee.timing(last_batch) for mode, trainee in trainees.items()},
-        failures={},
+        timings={mode: trainee.timing(batch) for mode, trainee in trainees.items()},
+        failures=failures,
         largest_difference=_largest_loss_difference(list(runs.values())),
         environment=this_environment(),
         training=runs,
     )
+
+
+def _as_modes(modes: Mode | Sequence[Mode]) -> list[Mode]:
+    return [check_mode(mode) for mode in ([modes] if isinstance(modes, str) else modes)]
+
+
+def _rotated(modes: list[Mode], turn: int) -> list[Mode]:
+    first = turn % len(modes)
+    return [*modes[first:], *modes[:first]]
+
+
+def _step(
+    trainees: dict[Mode, _Trainee], mode: Mode, batch: Any, failures: dict[Mode, str]
+) -> None:
+    """One step in one mode; a mode that cannot make it is taken out, with the reason."""
+    try:
+        trainees[mode].step(batch)
+    except ValueDependenceError as error:
+        del trainees[mode]
+        failures[mode] = str(error)
+        if not trainees:
+            raise
 
 
 class _Trainee:
@@ -93,19 +132,22 @@ class _Trainee:
     ) -> None:
         self.entrant = Entrant(mode, make_step(loss, optimizer).in_mode(mode))
         self.losses: list[float] = []
+        self._told = 0
         self._state = state
 
     def step(self, batch: Any) -> None:
         self._state, metrics = self.entrant.call(self._state, batch)
         self.losses.append(float(metrics["loss"]))
 
+    def mean_loss(self) -> float:
+        """The mean over the steps since it was last asked for."""
+        recent, self._told = self.losses[self._told :], len(self.losses)
+        return float(np.mean(recent))
+
     def run(self, evaluate: Evaluate | None) -> TrainingRun:
         with within_mode(self.entrant.mode):
             evaluation = {} if evaluate is None else evaluate(self._state)
-        return TrainingRun(
-            losses=tuple(self.losses),
-            evaluation={name: float(value) for name, value in evaluation.items()},
-        )
+        return TrainingRun(losses=tuple(self.losses), evaluation=floats(evaluation))
 
     def timing(self, batch: Any) -> Timing:
         return self.entrant.timing(self._state, batch, warmup=1, memory=True)
@@ -115,5 +157,11 @@ def _largest_loss_difference(runs: Sequence[TrainingRun]) -> float | None:
     """The largest relative difference of a step's loss between any mode and the first."""
     if len(runs) < 2:
         return None
-    first = np.array(runs[0].losses)
-    return max(float(np.max(np.abs(np.array(r.losses) - first) / np.abs(first))) for r in runs[1:])
+    first, *others = (np.array(run.losses) for run in runs)
+    return max(float(np.max(_relative(first, losses))) for losses in others)
+
+
+def _relative(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The relative difference of each pair; 0 for pairs that are equal, not finite ones too."""
+    is_same = (a == b) | (np.isnan(a) & np.isnan(b))
+    return np.where(is_same, 0.0, np.abs(a - b) / np.where(is_same, 1.0, np.abs(a)))

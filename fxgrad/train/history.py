@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainHistory:
     """The history of one `fit`.
 
@@ -23,6 +23,10 @@ class TrainHistory:
     metrics: Mapping[str, np.ndarray]
     evaluations: tuple[Mapping[str, float], ...]
     epoch_seconds: tuple[float, ...]
+
+    def __repr__(self) -> str:
+        last = {name: float(values[-1]) for name, values in self.metrics.items()}
+        return f"TrainHistory({self.steps} steps, {len(self.evaluations)} epochs, last {last})"
 
     @property
     def steps(self) -> int:

@@ -37,7 +37,7 @@ _BAD_ZIP: Final = (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ImageData:
     """Images and their labels, in a part to train on and a part to test on.
 
@@ -55,6 +55,10 @@ class ImageData:
     classes: int
     source: str
 
+    def __repr__(self) -> str:
+        counts = f"{len(self.train['label'])} to train on, {len(self.test['label'])} to test on"
+        return f"ImageData({self.name}: {counts}, {self.classes} classes, from {self.source})"
+
 
 @dataclass(frozen=True)
 class _Found:
@@ -68,14 +72,14 @@ class _Found:
         return _error(self.path, self.field, message)
 
 
-def load_images(data_dir: Path | None = None) -> ImageData:
+def load_images(data_dir: str | Path | None = None) -> ImageData:
     """The images of `data_dir`, or scikit-learn's digits for None.
 
     Raises:
       DataError: see `load_image_folder`.
       MissingExtraError: see `load_digits`.
     """
-    return load_digits() if data_dir is None else load_image_folder(data_dir)
+    return load_digits() if data_dir is None else load_image_folder(Path(data_dir))
 
 
 def load_digits() -> ImageData:
@@ -136,7 +140,9 @@ def load_image_folder(data_dir: Path) -> ImageData:
         `read_idx`.
     """
     if not data_dir.is_dir():
-        raise _error(data_dir, "folder", "is not there. Give a folder of IDX files or one .npz")
+        raise _error(
+            data_dir, "folder", "is not there, or is a file. Give a folder of IDX files or one .npz"
+        )
     idx = {key: path for key, name in _IDX_NAMES.items() if (path := _find_idx(data_dir, name))}
     npz = sorted(data_dir.glob("*.npz"))
     if bool(idx) + len(npz) != 1:

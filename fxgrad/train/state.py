@@ -40,7 +40,14 @@ class TrainState:
         model_state: Any = None,
         key: Any = None,
     ) -> TrainState:
-        """The state before the first step."""
+        """The state before the first step.
+
+        Args:
+          params: the parameters, such as the first of the pair that a model's `init` returns.
+          optimizer: an Optax optimizer, the one that the step uses.
+          model_state: what the model itself changes: the second of that pair.
+          key: a random key for the losses that take one.
+        """
         return cls(
             step=jnp.zeros((), jnp.int32),
             params=params,

@@ -42,14 +42,19 @@ def make_step(
 
     Returns:
       A `Function` from a `TrainState` and a batch (any pytree of arrays) to the next `TrainState`
-      and the metrics: ``{"loss": scalar, **metrics}``.
+      and the metrics: ``{"loss": scalar, **metrics}``, so no metric may be named ``loss``.
 
     Raises:
-      LossError: `loss` has other parameters, or, in the first step, returned something else.
+      LossError: `loss` has other parameters, `optimizer` is none; or, in the first step, the loss
+        returned something else.
     """
+    if not callable(getattr(optimizer, "update", None)):
+        raise LossError(f"{optimizer!r} is not an optimizer: write optax.sgd(0.01) or another.")
     wanted = _optional_parameters(loss)
+    update = optax.with_extra_args_support(optimizer).update
 
     def train_step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+        _check_state(state)
         extra = _extra_arguments(wanted, state, loss)
 
         def objective(params: Any) -> tuple[jax.Array, tuple[Any, Metrics]]:
@@ -58,7 +63,14 @@ def make_step(
 
         compute = jax.value_and_grad(objective, has_aux=True)
         (value, (model_state, metrics)), gradients = compute(state.params)
-        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        updates, opt_state = update(
+            gradients,
+            state.opt_state,
+            state.params,
+            value=value,  # some optimizers search along a line
+            grad=gradients,
+            value_fn=lambda params: objective(params)[0],
+        )
         return state.replace(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
@@ -66,7 +78,16 @@ def make_step(
             model_state=model_state if "state" in wanted else state.model_state,
         ), {"loss": value, **metrics}
 
+    train_step.__name__ = train_step.__qualname__ = f"train_step of {_name(loss)}"
     return function(train_step, mode=mode, donate_argnames=("state",) if donate else ())
+
+
+def _check_state(state: Any) -> None:
+    if not isinstance(state, TrainState):
+        raise LossError(
+            f"a step takes a TrainState first, not a {type(state).__name__}: write "
+            "TrainState.create(params, optimizer)."
+        )
 
 
 def _optional_parameters(loss: Callable[..., Any]) -> frozenset[str]:
@@ -90,6 +111,11 @@ def _extra_arguments(
 ) -> dict[str, Any]:
     extra: dict[str, Any] = {}
     if "state" in wanted:
+        if not jax.tree.leaves(state.model_state):
+            raise LossError(
+                f"{_name(loss)} takes the model's state, and the training has none: write "
+                "TrainState.create(params, optimizer, model_state=state)."
+            )
         extra["state"] = state.model_state
     if "key" in wanted:
         if state.key is None:
@@ -127,6 +153,11 @@ def _checked(
         raise LossError(
             f"{_name(loss)} must return its metrics as a dict, such as {{'accuracy': …}}; it "
             f"returned {_shape(metrics)}."
+        )
+    if "loss" in metrics:
+        raise LossError(
+            f"{_name(loss)} has a metric named 'loss', which is the name of the loss itself: give "
+            "the metric another name."
         )
     return value, (model_state, dict(metrics))
 
