@@ -130,7 +130,9 @@ def test_stats_are_plain_values_that_print():
     function = fx.function(lambda x: x + 1, mode="static")
     function(jnp.ones(3))
     assert function.stats().to_dict()["calls_by_mode"] == {"static": 1}
-    assert str(function.stats()).startswith("1 calls (static 1), 1 Python runs, 1 programs")
+    assert str(function.stats()).startswith(
+        "1 calls (static 1), 1 Python runs, 1 programs built (static 1) in "
+    )
 
 
 def test_a_donated_argument_is_taken_by_static_and_left_by_eager():

@@ -27,6 +27,7 @@ class Stats:
         have no guards.
       misses: calls that no program built before could serve.
       calls_by_mode: `calls`, for each mode it ran in.
+      programs_by_mode: `programs`, for each mode it ran in.
     """
 
     calls: int
@@ -36,18 +37,23 @@ class Stats:
     host_reads: int
     misses: int
     calls_by_mode: dict[Mode, int]
+    programs_by_mode: dict[Mode, int]
 
     def to_dict(self) -> dict[str, Any]:
         """The counts as plain values."""
         return dataclasses.asdict(self)
 
     def __str__(self) -> str:
-        by_mode = ", ".join(f"{mode} {count}" for mode, count in self.calls_by_mode.items())
+        calls, programs = map(_by_mode, (self.calls_by_mode, self.programs_by_mode))
         return (
-            f"{self.calls} calls ({by_mode or 'none'}), {self.python_runs} Python runs, "
-            f"{self.programs} programs built in {self.compile_seconds:.2f} s, "
+            f"{self.calls} calls{calls}, {self.python_runs} Python runs, "
+            f"{self.programs} programs built{programs} in {self.compile_seconds:.2f} s, "
             f"{self.misses} misses, {self.host_reads} host reads"
         )
+
+
+def _by_mode(counts: dict[Mode, int]) -> str:
+    return f" ({', '.join(f'{mode} {count}' for mode, count in counts.items())})" if counts else ""
 
 
 class Counts:
@@ -89,4 +95,5 @@ def total(counts: dict[Mode, Counts]) -> Stats:
         host_reads=0,
         misses=sum(count.misses for count in every),
         calls_by_mode={mode: count.calls for mode, count in counts.items() if count.calls},
+        programs_by_mode={m: count.work.programs for m, count in counts.items() if count.calls},
     )
