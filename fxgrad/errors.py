@@ -120,5 +120,9 @@ class TrainingWarning(UserWarning):
     """A training has gone wrong without an error."""
 
 
+class ImpureWarning(UserWarning):
+    """A function did other things on the same values, so it cannot be replayed."""
+
+
 class RetraceWarning(UserWarning):
     """Compiled work is thrown away and done again, for a reason that the message names."""

@@ -11,7 +11,7 @@ from typing import Final, Literal, get_args
 
 from fxgrad.errors import ModeError
 
-Mode = Literal["eager", "static"]
+Mode = Literal["eager", "static", "replay"]
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 DEFAULT_MODE: Final[Mode] = "static"
 ENVIRONMENT_VARIABLE: Final = "FXGRAD_MODE"
@@ -47,7 +47,7 @@ def mode(name: Mode) -> Iterator[None]:
     for this thread (and this asyncio task), not for threads started inside the block.
 
     Args:
-      name: ``"eager"`` or ``"static"``.
+      name: ``"eager"``, ``"static"`` or ``"replay"``.
 
     Raises:
       ModeError: `name` is not a mode.

@@ -1,10 +1,360 @@
-"""The one door to JAX's core: no other module of fxgrad touches `jax.core`."""
+"""The one door to JAX's core: hears the operations of a running function, and forces values.
+
+A `Recorder` stands at the bottom of JAX's stack of traces, where eager evaluation stands otherwise.
+Autodiff, vmap and custom rules happen above it, so what it hears are plain primitives. What becomes
+of them, and where the value of a forced tracer comes from, is its listener's to say.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+import sys
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, Protocol, cast
 
+import jax
 import jax.core
+import jax.extend.core as jex
+import numpy as np
+
+try:
+    from jax._src import config as _config
+    from jax._src import core as _core
+    from jax._src import source_info_util
+    from jax._src.interpreters import partial_eval as _pe
+except ImportError as error:  # a JAX that keeps these elsewhere: `self_check` says so
+    _import_error: ImportError | None = error
+    _config = _core = _pe = source_info_util = cast(Any, None)
+else:
+    _import_error = None
+
+# JAX asks `is_concrete` as a mere optimisation in a dozen places. These are the askers that need
+# the value: Python's conversions, JAX's own demands, and what is an error in the absence of one.
+_CONVERSIONS: Final = frozenset(
+    ["__bool__", "__int__", "__index__", "__hex__", "__oct__", "concrete_or_error"]
+)
+_DEMANDS: Final = _CONVERSIONS | {
+    "_is_slice_element_none_or_constant_or_symbolic",
+    "expand_bool_indices",
+    "fori_loop",
+}
+_PASSED_ON: Final = frozenset(["to_concrete_value", "is_concrete"])
+_JAX_FOLDER: Final = jax.__file__.removesuffix("__init__.py")
+_JAXPRS: Final = (jex.Jaxpr, getattr(jex, "ClosedJaxpr", jex.Jaxpr))  # one class from 0.11 on
+# Their parameters have no hash, so their abstract evaluation cannot be cached.
+_UNCACHED: Final = frozenset(["custom_lin", "call_hi_primitive_linearized"])
+
+
+class Slot(NamedTuple):
+    """A value of a recording, by its number: arguments first, then in the order they came up."""
+
+    number: int
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """One primitive as it was heard.
+
+    Attributes:
+      primitive: JAX's primitive.
+      params: its parameters.
+      operands: for each input its `Slot`, or a Python or NumPy scalar.
+      input_avals: the abstract values of the inputs.
+      results: the slots of the outputs.
+      output_avals: the abstract values of the outputs.
+      has_effects: whether it prints, calls back, or writes a reference.
+      context: JAX's settings around it, to be entered again where it is run.
+      source: JAX's source information, for errors and views.
+    """
+
+    primitive: Any
+    params: dict[str, Any]
+    operands: tuple[Any, ...]
+    input_avals: tuple[Any, ...]
+    results: tuple[Slot, ...]
+    output_avals: tuple[Any, ...]
+    has_effects: bool
+    context: Any
+    source: Any
+
+    def run(self, inputs: Sequence[Any]) -> Sequence[Any]:
+        """Bind the primitive to other inputs, under the trace that is current."""
+        params = self.primitive.get_bind_params(self.params)
+        with source_info_util.user_context(self.source.traceback), self.context.manager:
+            results = self.primitive.bind(*inputs, **params)
+        return results if self.primitive.multiple_results else [results]
+
+
+class Listener(Protocol):
+    """What a `Recorder` tells, and whom it asks."""
+
+    def hear(self, operation: Operation) -> None:
+        """An operation has come up."""
+        ...
+
+    def capture(self, value: Any) -> Slot:
+        """The slot of an array that is no argument and no result: a captured one."""
+        ...
+
+    def force(self, slot: Slot) -> Any:
+        """The value of a slot that Python needs, as a NumPy array."""
+        ...
+
+    def is_live(self) -> bool:
+        """Whether operations are to be run at once from here on, as eager runs them."""
+        ...
+
+    def value(self, slot: Slot) -> Any:
+        """While live: the array of a slot."""
+        ...
+
+
+class ForeignTracerError(Exception):
+    """A function that is being recorded closes over a tracer of an outer transform."""
+
+
+class RecordedTracer(jax.core.Tracer):
+    """Stands for a value of a recording. Python's conversions force it."""
+
+    __slots__ = ("slot",)
+
+    def __init__(self, trace: Recorder, aval: Any, slot: Slot) -> None:
+        super().__init__(trace, aval)
+        self.slot = slot
+
+    def to_concrete_value(self) -> Any:
+        """The value, for the askers that need it; None for those that would only like it."""
+        frame = sys._getframe(1)
+        while frame.f_code.co_name in _PASSED_ON and frame.f_back is not None:
+            frame = frame.f_back
+        code = frame.f_code
+        if code.co_name in _DEMANDS and code.co_filename.startswith(_JAX_FOLDER):
+            return self._force()
+        return None
+
+    def __float__(self) -> float:
+        return float(self._force())
+
+    def __complex__(self) -> complex:
+        return complex(self._force())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return np.array(self._force(), dtype=dtype)
+
+    def __format__(self, spec: str) -> str:
+        return format(self._force()[()], spec)  # [()] makes a scalar of what has no dimensions
+
+    def __repr__(self) -> str:
+        value = self._force()
+        with running():
+            return repr(jax.numpy.asarray(value))
+
+    def __str__(self) -> str:
+        return str(self._force())
+
+    def item(self, *args: int) -> Any:
+        """One element, as a Python number."""
+        return self._force().item(*args)
+
+    def tolist(self) -> Any:
+        """All elements, as nested lists of Python numbers."""
+        return self._force().tolist()
+
+    def _force(self) -> np.ndarray:
+        if not self._trace.is_valid():
+            raise _core.escaped_tracer_error(self)
+        return self._trace.listener.force(self.slot)
+
+
+class Recorder(jax.core.Trace):
+    """Hears every primitive that a function binds."""
+
+    __slots__ = ("_alive", "_count", "listener")
+
+    def __init__(self, listener: Listener) -> None:
+        super().__init__()
+        self.listener = listener
+        self._count = 0
+        self._alive: dict[Slot, weakref.ref[RecordedTracer]] = {}
+
+    def new_slot(self) -> Slot:
+        """The next number."""
+        self._count += 1
+        return Slot(self._count - 1)
+
+    def tracer(self, aval: Any) -> RecordedTracer:
+        """A tracer in a slot of its own."""
+        tracer = RecordedTracer(self, aval, self.new_slot())
+        self._alive[tracer.slot] = weakref.ref(tracer)
+        return tracer
+
+    def alive(self) -> list[Slot]:
+        """The slots whose tracers Python still holds: all that can be used from here on."""
+        self._alive = {slot: ref for slot, ref in self._alive.items() if ref() is not None}
+        return list(self._alive)
+
+    def process_primitive(self, primitive: Any, tracers: Any, params: Any, /) -> Any:
+        """Hear one primitive; JAX calls this."""
+        operands = tuple(self._operand(value) for value in tracers)
+        if self.listener.is_live():
+            values = [self._live(value) for value in tracers]
+            with running():
+                return primitive.bind(*values, **primitive.get_bind_params(params))
+        avals = tuple(_core.typeof(value) for value in tracers)
+        out_avals, effects = _abstract_eval(primitive, avals, params)
+        out_avals = tuple(out_avals) if primitive.multiple_results else (out_avals,)
+        results = [self.tracer(aval) for aval in out_avals]
+        self.listener.hear(
+            Operation(
+                primitive=primitive,
+                params=params,
+                operands=operands,
+                input_avals=avals,
+                results=tuple(result.slot for result in results),
+                output_avals=out_avals,
+                has_effects=bool(effects),
+                context=_core.current_jaxpr_eqn_context(),
+                source=source_info_util.current(),
+            )
+        )
+        return results if primitive.multiple_results else results[0]
+
+    def process_custom_jvp_call(
+        self, primitive: Any, fun: Any, jvp: Any, tracers: Any, /, **_: Any
+    ) -> Any:
+        """No derivative is taken below this trace: just the function, as eager does."""
+        with jex.set_current_trace(self):
+            return fun.call_wrapped(*tracers)
+
+    def process_custom_vjp_call(
+        self, primitive: Any, fun: Any, fwd: Any, bwd: Any, tracers: Any, /, **_: Any
+    ) -> Any:
+        """No derivative is taken below this trace: just the function, as eager does."""
+        with jex.set_current_trace(self):
+            return fun.call_wrapped(*tracers)
+
+    def process_shard_map(self, primitive: Any, fun: Any, tracers: Any, /, **params: Any) -> Any:
+        """One operation: the body, which runs on shards, is traced into a program of its own."""
+
+        results: list[Any] = []
+
+        def mapped(*args: Any) -> list[Any]:
+            results.append(primitive.bind(*args, subfuns=[fun], **params))
+            return list(results[0])
+
+        with jex.set_current_trace(self):
+            values = jax.jit(mapped)(*tracers)
+        return results[0].update(values)
+
+    def stage_value(self, val: Any) -> Any:
+        """JAX asks to lift a value; operands are lifted where they are used."""
+        return val
+
+    def _operand(self, value: Any) -> Any:
+        if isinstance(value, RecordedTracer) and value._trace is self:
+            return value.slot
+        if isinstance(value, _core.Tracer):
+            raise ForeignTracerError
+        if isinstance(value, jax.Array) or (isinstance(value, np.ndarray) and value.ndim):
+            return self.listener.capture(value)
+        return value
+
+    def _live(self, value: Any) -> Any:
+        return self.listener.value(value.slot) if isinstance(value, RecordedTracer) else value
+
+
+def record(
+    fun: Callable[..., Any], make_arguments: Callable[[Recorder], Any], listener: Listener
+) -> tuple[Any, Recorder]:
+    """Run `fun` under a new recorder and give back what it returned, tracers and all.
+
+    The recorder stays valid, so that what is returned can be read; `Recorder.invalidate` ends it.
+    """
+    recorder = Recorder(listener)
+    try:
+        with jex.set_current_trace(recorder):
+            args, kwargs = make_arguments(recorder)
+            return fun(*args, **kwargs), recorder
+    except BaseException:
+        recorder.invalidate()
+        raise
+
+
+@contextmanager
+def running() -> Iterator[None]:
+    """Inside a recording: run operations at once instead of recording them."""
+    with jex.set_current_trace(_core.eval_trace):
+        yield
+
+
+def is_jaxpr(value: Any) -> bool:
+    """Whether `value` is a jaxpr, open or closed."""
+    return isinstance(value, _JAXPRS)
+
+
+def is_literal(atom: Any) -> bool:
+    """Whether an input of a jaxpr's equation is a literal and not a variable."""
+    return isinstance(atom, jex.Literal)
+
+
+@functools.cache
+def self_check() -> str:
+    """Why this JAX cannot be recorded, or the empty string.
+
+    Records a function with a decision inside a derivative, and compares with what eager gives.
+    """
+    if _import_error is not None:
+        return f"JAX {jax.__version__} has moved what the recorder needs: {_import_error}"
+    try:
+        heard = _Check()
+        recorder = record(_checked, heard.arguments, heard)[1]
+        recorder.invalidate()
+    except Exception as error:
+        return f"JAX {jax.__version__} cannot be recorded: {type(error).__name__}: {error}"
+    if not heard.operations or heard.forced != 1:
+        return f"JAX {jax.__version__} hides operations or decisions from the recorder"
+    return ""
+
+
+def _checked(x: Any) -> Any:
+    return jax.grad(lambda y: y * y if y > 0 else -y)(x)
+
+
+class _Check:
+    """A listener that counts, and answers every question with true."""
+
+    def __init__(self) -> None:
+        self.operations = 0
+        self.forced = 0
+        self._asked: set[Slot] = set()
+
+    def arguments(self, recorder: Recorder) -> Any:
+        return (recorder.tracer(jax.typeof(np.float32(3))),), {}
+
+    def hear(self, operation: Operation) -> None:
+        self.operations += 1
+
+    def capture(self, value: Any) -> Slot:
+        raise NotImplementedError
+
+    def force(self, slot: Slot) -> np.ndarray:
+        self._asked.add(slot)
+        self.forced = len(self._asked)
+        return np.array(True)
+
+    def is_live(self) -> bool:
+        return False
+
+    def value(self, slot: Slot) -> Any:
+        raise NotImplementedError
+
+
+def is_outermost() -> bool:
+    """Whether no transform is under way, so that a call may be recorded."""
+    return _core.trace_state_clean()
 
 
 def is_tracer(value: Any) -> bool:
@@ -22,3 +372,15 @@ def transform_of(value: Any) -> str:
         words = "a derivative"
         return f"{words} in {transform_of(value.primal)}" if is_tracer(value.primal) else words
     return "another program" if trace == "DynamicJaxprTrace" else trace
+
+
+def trace_context() -> Any:
+    """All JAX settings that a compiled program depends on. Compare it whole."""
+    return _config.trace_context()
+
+
+def _abstract_eval(primitive: Any, avals: Any, params: Any) -> tuple[Any, Any]:
+    with running():
+        if primitive.name in _UNCACHED or primitive.ref_allocating:
+            return primitive.abstract_eval(*avals, **params)
+        return _pe._cached_abstract_eval(primitive, *avals, **params)

@@ -285,7 +285,7 @@ def test_a_mode_that_cannot_train_is_listed_with_the_reason():
         return loss(params, batch) if jnp.sum(params["w"]) > 1e9 else 2 * loss(params, batch)
 
     comparison = compared(branching, [DATA])
-    assert tuple(comparison.training) == tuple(comparison.timings) == ("eager",)
+    assert tuple(comparison.training) == tuple(comparison.timings) == ("eager", "replay")
     assert "Python decides by the value" in comparison.failures["static"]
     assert "static could not run it" in comparison.table()
 

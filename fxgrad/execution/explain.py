@@ -118,7 +118,8 @@ class Explanation:
         title = f"{self.name}{where}: {count} compilation(s)"
         if self.forgotten:
             title += f", the first {self.forgotten} no longer listed"
-        return "\n".join([title, *map(str, self.compilations)])
+        fallbacks = [f"in eager: {reason}" for reason in self.fallbacks]
+        return "\n".join([title, *map(str, self.compilations), *fallbacks])
 
 
 class History:
@@ -131,6 +132,7 @@ class History:
         self._signatures: list[tuple[int, CallSignature]] = []
         self._compilations: list[Compilation] = []
         self._count = 0
+        self._fallbacks: list[str] = []
 
     def add(
         self, signature: CallSignature, work: Work, *, call: int, place: Place | None
@@ -147,11 +149,18 @@ class History:
             remade.warn(place)
         return compilation
 
+    def add_fallback(self, reason: str) -> None:
+        """Remember why calls do not run as the mode promises."""
+        with self._lock:
+            self._fallbacks.append(reason)
+            del self._fallbacks[:-_KEPT]
+
     def explanation(self, name: str, defined: Place | None) -> Explanation:
         """What is remembered, as a value."""
         with self._lock:
             kept = tuple(self._compilations)
-            return Explanation(name, defined, kept, forgotten=self._count - len(kept))
+            forgotten = self._count - len(kept)
+            return Explanation(name, defined, kept, forgotten, tuple(self._fallbacks))
 
     def _remade(self, signature: CallSignature, place: Place | None) -> Remade | None:
         if self._signatures or not self._watch_remaking:

@@ -15,6 +15,7 @@ from fxgrad.errors import ArgumentError
 from fxgrad.execution.eager import Eager
 from fxgrad.execution.explain import Explanation, History
 from fxgrad.execution.options import UNSET, Options, names
+from fxgrad.execution.replay import Replay
 from fxgrad.execution.static import Static
 from fxgrad.execution.stats import Counts, Stats, total
 from fxgrad.modes import Mode, check_mode, resolve
@@ -35,15 +36,16 @@ class Runner(Protocol):
         ...
 
 
-# The table of modes. Each row makes the runner of one mode for one function; replay joins here.
+# The table of modes. Each row makes the runner of one mode for one function.
 _RUNNERS: Final[dict[Mode, Callable[[Callable[..., Any], Options, History], Runner]]] = {
     "eager": lambda fun, options, history: Eager(fun, options),
     "static": Static,
+    "replay": Replay,
 }
 
 
 class Function(Generic[P, R]):
-    """A pure function that runs as a dynamic graph or as a static one. Made by `function`."""
+    """A pure function that runs in any mode. Made by `function`."""
 
     def __init__(
         self,
@@ -231,7 +233,7 @@ def function(
     in_shardings: Any = UNSET,
     out_shardings: Any = UNSET,
 ) -> Any:
-    """Make a `Function`: a pure function that runs eager or static, as the mode says at each call.
+    """Make a `Function`: a pure function that runs in the mode that wins at each call.
 
     The mode of a call is the innermost `fx.mode` block's, else that of ``FXGRAD_MODE``, else
     `mode`, else ``"static"``. Called inside a JAX transform or another Function, it becomes part
@@ -244,7 +246,7 @@ def function(
     Args:
       fun: a pure function of pytrees of arrays. Left out, `function` is a decorator with options:
         ``@fx.function(mode="eager")``.
-      mode: ``"eager"``, ``"static"``, or None to leave it to the surroundings.
+      mode: ``"eager"``, ``"static"``, ``"replay"``, or None to leave it to the surroundings.
       static_argnames: arguments that are plain hashable Python values and part of the program;
         `jax.jit`'s option. Eager passes them on.
       donate_argnames: arguments whose buffers the static program may use for its outputs; they

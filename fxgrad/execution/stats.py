@@ -23,8 +23,8 @@ class Stats:
         the persistent compilation cache had is not built. What JAX builds after a call has
         returned, such as the backward pass of `jax.grad` applied from outside, is not in it.
       compile_seconds: seconds spent on tracing, lowering and building them.
-      host_reads: guard values that were read back to the host to decide a path. Eager and static
-        have no guards.
+      host_reads: values that replay read back to the host to decide a path. Eager and static have
+        no such reads.
       misses: calls that no program built before could serve.
       calls_by_mode: `calls`, for each mode it ran in.
       programs_by_mode: `programs`, for each mode it ran in.
@@ -64,6 +64,7 @@ class Counts:
         self.calls = 0
         self.python_runs = 0
         self.misses = 0
+        self.host_reads = 0
         self.work = Work()
 
     def add_call(self) -> int:
@@ -76,6 +77,16 @@ class Counts:
         """The function's Python ran once more."""
         with self._lock:
             self.python_runs += 1
+
+    def add_miss(self) -> None:
+        """A call met what no program built before could serve."""
+        with self._lock:
+            self.misses += 1
+
+    def add_host_reads(self, count: int) -> None:
+        """So many guard values were read back."""
+        with self._lock:
+            self.host_reads += count
 
     def add_work(self, work: Work, *, miss: bool) -> None:
         """A call compiled something, and was a miss if nothing built before could serve it."""
@@ -92,7 +103,7 @@ def total(counts: dict[Mode, Counts]) -> Stats:
         python_runs=sum(count.python_runs for count in every),
         programs=sum(count.work.programs for count in every),
         compile_seconds=sum(count.work.seconds for count in every),
-        host_reads=0,
+        host_reads=sum(count.host_reads for count in every),
         misses=sum(count.misses for count in every),
         calls_by_mode={mode: count.calls for mode, count in counts.items() if count.calls},
         programs_by_mode={m: count.work.programs for m, count in counts.items() if count.calls},

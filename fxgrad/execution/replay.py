@@ -1,0 +1,235 @@
+"""Replay: Python runs once for each path; then the path's compiled segments run without it."""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import threading
+import types
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import jax
+import numpy as np
+
+from fxgrad.compilation import heard
+from fxgrad.errors import ImpureWarning, ModeError
+from fxgrad.execution.explain import History
+from fxgrad.execution.options import Options
+from fxgrad.execution.placement import Placement
+from fxgrad.execution.stats import Counts
+from fxgrad.paths import bind_names, call_shape_of
+from fxgrad.places import calling_place, code_of
+from fxgrad.recorder import (
+    ForeignTracerError,
+    Recorder,
+    is_outermost,
+    is_tracer,
+    self_check,
+    trace_context,
+)
+from fxgrad.replay.program import Programs
+from fxgrad.replay.session import ImpureError, Session
+from fxgrad.replay.structure import params_key
+from fxgrad.replay.tree import Node, Walk, walk
+
+MAX_TREES: Final = 256
+MAX_FLOATS: Final = 8
+_ARRAYS: Final = (jax.Array, np.ndarray, np.generic)
+# What cannot change between two calls, so that a path may be told by its value.
+_PLAIN: Final = (
+    *(bool, int, float, complex, str, bytes, type(None), np.dtype),
+    *(enum.Enum, type, types.FunctionType, types.BuiltinFunctionType),
+)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One call, taken apart."""
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    leaves: list[Any]
+    tree: Any
+    is_traced: list[bool]
+
+    def arrays(self) -> list[Any]:
+        """The leaves that are inputs of the programs."""
+        return [
+            leaf for leaf, is_traced in zip(self.leaves, self.is_traced, strict=True) if is_traced
+        ]
+
+    def with_tracers(self, recorder: Recorder) -> Any:
+        """The arguments with a tracer for each array."""
+        leaves = [
+            recorder.tracer(jax.typeof(leaf)) if is_traced else leaf
+            for leaf, is_traced in zip(self.leaves, self.is_traced, strict=True)
+        ]
+        return jax.tree.unflatten(self.tree, leaves)
+
+
+class Replay:
+    """Runs a function by its recorded paths."""
+
+    def __init__(self, fun: Callable[..., Any], options: Options, history: History) -> None:
+        self._fun = fun
+        self._options = options
+        self._placement = Placement(fun, options)
+        self._history = history
+        self._captures = _Captures(fun)
+        self._programs = Programs(getattr(fun, "__name__", "function"))
+        self._lock = threading.RLock()
+        self._trees: OrderedDict[Hashable, Node] = OrderedDict()
+        self._held: dict[Hashable, tuple[Any, ...]] = {}
+        self._floats: dict[Hashable, set[str]] = {}
+        self._eager: dict[Hashable, str] = {}
+        self.counts = Counts()
+
+    def __call__(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Go down the tree for this call; where it ends, let Python run and record."""
+        reason = self_check()
+        if reason:
+            raise ModeError(f"{reason}. Write 'eager' or 'static'.", mode="replay")
+        self.counts.add_call()
+        mark = heard.work
+        try:
+            args = self._placement.place_arguments(args, kwargs)
+            return self._placement.place_output(self._run(args, kwargs))
+        finally:
+            if heard.work is not mark:
+                work, heard.work = heard.work.since(mark), mark
+                self.counts.add_work(work, miss=False)
+
+    def _run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        leaves, tree = jax.tree.flatten((args, dict(kwargs)))
+        if not is_outermost() or any(map(is_tracer, leaves)) or jax.config.jax_disable_jit:
+            return self._run_eagerly(args, kwargs)
+        is_traced = [self._is_traced(tree, i, leaf) for i, leaf in enumerate(leaves)]
+        call = _Call(args, kwargs, leaves, tree, is_traced)
+        key = self._key(call)
+        if key in self._eager or not self._is_plain(call):
+            return self._run_eagerly(args, kwargs)
+        root = self._trees.get(key)
+        if root is not None:
+            return self._replay(call, key, root)
+        with self._lock:
+            root = self._trees.get(key)  # another thread may have recorded it meanwhile
+            if root is None:
+                return self._run_python(call, key, Walk({}))
+        return self._replay(call, key, root)
+
+    def _replay(self, call: _Call, key: Hashable, root: Node) -> Any:
+        walked = walk(root, call.arrays())
+        self.counts.add_host_reads(walked.host_reads)
+        output = walked.path[-1].output
+        if output is not None:
+            return output.build(walked.values)
+        with self._lock:
+            return self._run_python(call, key, walked)
+
+    def _run_eagerly(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        self.counts.add_python_run()
+        return self._fun(*args, **kwargs)
+
+    def _run_python(self, call: _Call, key: Hashable, walked: Walk) -> Any:
+        self.counts.add_python_run()
+        self.counts.add_miss()
+        walked.give_arguments(call.arrays())
+        session = Session(walked, self._programs)
+        try:
+            result = session.run(self._fun, call.with_tracers)
+        except ForeignTracerError:
+            return self._fun(*call.args, **call.kwargs)
+        except ImpureError as error:
+            self._give_up(key, error)
+            return self._fun(*call.args, **call.kwargs)
+        finally:
+            self._remember(key, session)
+        return result
+
+    def _remember(self, key: Hashable, session: Session) -> None:
+        self.counts.add_host_reads(session.host_reads)
+        for note in session.notes:
+            self._history.add_fallback(note)
+        if session.root is None or key in self._eager:
+            return
+        self._trees[key] = session.root
+        self._held[key] = self._captures.now()  # so that no identity in the key returns
+        while len(self._trees) > MAX_TREES:
+            self._held.pop(self._trees.popitem(last=False)[0], None)
+
+    def _give_up(self, key: Hashable, error: ImpureError) -> None:
+        where = f" at {error.place}" if error.place else ""
+        name = getattr(self._fun, "__qualname__", repr(self._fun))
+        reason = f"{name} is not a pure function of its arguments: {error.what}{where}"
+        self._eager[key] = reason
+        self._trees.pop(key, None)
+        self._history.add_fallback(reason)
+        place = calling_place()
+        if place is not None:
+            words = f"{reason}; it runs in eager"
+            warnings.warn_explicit(words, ImpureWarning, place.filename, place.lineno)
+
+    def _key(self, call: _Call) -> Hashable:
+        leaves = (
+            jax.typeof(leaf) if is_traced else params_key(leaf)
+            for leaf, is_traced in zip(call.leaves, call.is_traced, strict=True)
+        )
+        captured = tuple(map(id, self._captures.now()))
+        return (call.tree, tuple(leaves), trace_context(), captured)
+
+    def _is_traced(self, tree: Any, position: int, leaf: Any) -> bool:
+        """Arrays are; Python's numbers are part of the path, but for floats that keep changing."""
+        if isinstance(leaf, float | complex):
+            seen = self._floats.setdefault((tree, position), set())
+            if len(seen) <= MAX_FLOATS:
+                seen.add(repr(leaf))
+            return len(seen) > MAX_FLOATS
+        return isinstance(leaf, _ARRAYS)
+
+    def _is_plain(self, call: _Call) -> bool:
+        """Whether no leaf is an object that could change without the path being told."""
+        odd = [leaf for leaf in call.leaves if not isinstance(leaf, (*_PLAIN, *_ARRAYS))]
+        if not odd:
+            return True
+        named = bind_names(call_shape_of(self._fun), call.args, call.kwargs)
+        static = [id(named[name]) for name in self._options.static_argnames if name in named]
+        reasons = [
+            f"an argument is a {type(leaf).__name__}, which may change between calls: name it in "
+            "static_argnames if it does not"
+            for leaf in odd
+            if id(leaf) not in static
+        ]
+        if reasons and reasons[0] not in self._eager.values():
+            self._eager[id(self), reasons[0]] = reasons[0]
+            self._history.add_fallback(reasons[0])
+        return not reasons
+
+
+class _Captures:
+    """What the function itself reads from its closure and its module, by identity, now."""
+
+    def __init__(self, fun: Callable[..., Any]) -> None:
+        inner = inspect.unwrap(fun)
+        self._cells = getattr(inner, "__closure__", None) or ()
+        self._globals = getattr(inner, "__globals__", {})
+        code = code_of(fun)
+        names = code.co_names if isinstance(inner, types.FunctionType) and code else ()
+        self._names = tuple(name for name in names if name in self._globals)
+
+    def now(self) -> tuple[Any, ...]:
+        """The objects themselves."""
+        return (
+            *(_contents(cell) for cell in self._cells),
+            *(self._globals.get(name) for name in self._names),
+        )
+
+
+def _contents(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not filled yet
+        return None

@@ -1,0 +1,1 @@
+"""Replay: the paths that a program has taken, recorded once, compiled, and run without Python."""

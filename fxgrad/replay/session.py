@@ -1,0 +1,276 @@
+"""A session: one run of the function's Python. It follows what is known and records what is new.
+
+Follow: the guard values that a walk has read are given again, and what is heard is checked against
+what was recorded, operation by operation; nothing is run twice. Record: operations are kept until
+Python asks for a value or ends; then they are one segment more. Live: past a decision that is no
+longer recorded, operations run as eager runs them.
+"""
+
+from __future__ import annotations
+
+import enum
+import types
+from collections.abc import Callable
+from typing import Any, Final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fxgrad.places import Place, calling_place
+from fxgrad.recorder import Operation, RecordedTracer, Recorder, Slot, record, running
+from fxgrad.replay.program import Programs
+from fxgrad.replay.structure import operation_key
+from fxgrad.replay.tree import Node, Output, Walk, guard_key
+
+# A guard that keeps seeing new values, such as a logged loss, must not fill the table.
+MAX_CHILDREN: Final = 32
+
+
+# What a path may return again and again, without Python making it anew.
+_REPEATABLE: Final = (
+    *(Slot, jax.Array, np.ndarray, np.generic, np.dtype),
+    *(bool, int, float, complex, str, bytes, type(None), type, types.FunctionType, enum.Enum),
+)
+
+
+class ImpureError(BaseException):
+    """The function did other things than when it was recorded, on the same values.
+
+    It is no `Exception`, so that the function's own ``except`` does not take it.
+    """
+
+    def __init__(self, what: str, place: Place | None) -> None:
+        super().__init__(what)
+        self.what = what
+        self.place = place
+
+
+class Session:
+    """Listens to one run. `Recorder` calls `hear`, `capture`, `force`, `is_live` and `value`."""
+
+    def __init__(self, walked: Walk, programs: Programs) -> None:
+        self._values = walked.values
+        self._path = walked.path
+        self._answers = walked.answers
+        self._programs = programs
+        self._position = 0  # in the known path
+        self._heard = 0  # operations of the known node
+        self._answered: dict[Slot, np.ndarray] = {}
+        self._captures: dict[int, tuple[Slot, Any]] = {}
+        self._constants: dict[Slot, Operation] = {}
+        self._pending: list[Operation] = []
+        self._captured: dict[Slot, Any] = {}
+        self._parent: Node | None = None
+        self._live = False
+        self._recorder: Recorder
+        self.root: Node | None = walked.path[0] if walked.path else None
+        self.host_reads = 0
+        self.notes: list[str] = []
+
+    def run(self, fun: Callable[..., Any], make_arguments: Callable[[Recorder], Any]) -> Any:
+        """Run `fun`, and return its output. The tree has grown by what was new."""
+
+        def starting(recorder: Recorder) -> Any:
+            self._recorder = recorder
+            return make_arguments(recorder)
+
+        try:
+            returned, recorder = record(fun, starting, self)
+        except Exception:
+            self._end_by_exception()
+            raise
+        try:
+            return self._end(returned)
+        finally:
+            recorder.invalidate()
+
+    def hear(self, operation: Operation) -> None:
+        """Check an operation against what was recorded, or keep it."""
+        if not operation.has_effects and all(map(self._is_constant, operation.operands)):
+            self._constants.update(dict.fromkeys(operation.results, operation))
+        if self._following is None:
+            self._pending.append(operation)
+            return
+        known = self._following.operations
+        if self._heard == len(known) or not _is_same(operation, known[self._heard]):
+            expected = _name(known[self._heard]) if self._heard < len(known) else "no operation"
+            raise ImpureError(f"{_name(operation)} where {expected} was recorded", _place())
+        self._heard += 1
+
+    def capture(self, value: Any) -> Slot:
+        """A slot for a captured array. NumPy's are copied: Python may change them later."""
+        if id(value) in self._captures:
+            return self._captures[id(value)][0]
+        slot = self._recorder.new_slot()
+        self._captures[id(value)] = slot, value
+        if self._following is None:
+            self._captured[slot] = self._values[slot] = _held(value)
+        elif not _is_same_array(self._following.captured.get(slot), value):
+            raise ImpureError("another captured array than was recorded", _place())
+        return slot
+
+    def force(self, slot: Slot) -> np.ndarray:
+        """The value that Python needs: known from the walk, or read now and a new decision."""
+        if slot in self._answered:
+            return self._answered[slot]
+        if slot in self._constants:
+            answer = np.asarray(self._constant(slot))
+        elif self._live:
+            answer = np.asarray(self.value(slot))
+        elif self._following is not None:
+            answer = self._follow(slot)
+        else:
+            answer = self._decide(slot)
+        self._answered[slot] = answer
+        return answer
+
+    def is_live(self) -> bool:
+        """Whether operations are to be run at once from here on."""
+        return self._live
+
+    def value(self, slot: Slot) -> Any:
+        """The array of a slot, while live."""
+        if slot not in self._values:
+            return self._constant(slot)
+        return self._values[slot]
+
+    @property
+    def _following(self) -> Node | None:
+        return self._path[self._position] if self._position < len(self._path) else None
+
+    def _follow(self, slot: Slot) -> np.ndarray:
+        node = self._path[self._position]
+        if self._heard != len(node.operations) or slot != node.guard:
+            raise ImpureError("a value is needed where none was recorded", _place())
+        answer = self._answers[self._position]
+        self._position += 1
+        self._heard = 0
+        if self._following is None:
+            self._branch_off(node)
+        return answer
+
+    def _decide(self, slot: Slot) -> np.ndarray:
+        node = self._attach(guard=slot)
+        with running():
+            node.run(self._values)
+        answer = np.asarray(self._values[slot])
+        self.host_reads += 1
+        self._answers = [*self._answers, answer]
+        self._branch_off(node)
+        return answer
+
+    def _branch_off(self, node: Node) -> None:
+        """From here on all is new, or, at a decision with too many values already, live."""
+        self._parent = node
+        if len(node.children) >= MAX_CHILDREN and not node.eager_from_here:
+            node.eager_from_here = (
+                f"{node.place}: {len(node.children)} different values were seen here; for others, "
+                "what follows runs in eager"
+            )
+            self.notes.append(node.eager_from_here)
+        self._live = bool(node.eager_from_here)
+
+    def _attach(self, *, guard: Slot | None = None, output: Output | None = None) -> Node:
+        """Make a node of what is pending, and hang it in."""
+        made = {slot for operation in self._pending for slot in operation.results}
+        read = [o for operation in self._pending for o in operation.operands if isinstance(o, Slot)]
+        inputs = tuple(dict.fromkeys(slot for slot in read if slot not in made))
+        wanted = set(self._recorder.alive()) | ({guard} if guard is not None else set())
+        if output is not None:
+            wanted = {leaf for leaf in output.leaves if isinstance(leaf, Slot)}
+        outputs = tuple(sorted(wanted & made))
+        must_run = outputs or any(operation.has_effects for operation in self._pending)
+        node = Node(
+            operations=tuple(self._pending),
+            inputs=inputs,
+            outputs=outputs,
+            program=self._programs.get(self._pending, inputs, outputs) if must_run else None,
+            captured=self._captured,
+            guard=guard,
+            place=_place() if guard is not None else None,
+            output=output,
+        )
+        if self._parent is None:
+            self.root = node
+        else:
+            self._parent.children[guard_key(self._answers[-1])] = node
+        self._pending, self._captured = [], {}
+        return node
+
+    def _end(self, returned: Any) -> Any:
+        leaves, tree = jax.tree.flatten(returned)
+        if self._live:
+            values = [self._finished(leaf) for leaf in leaves]
+            return jax.tree.unflatten(tree, values)
+        output = Output(tree, tuple(_leaf(leaf) for leaf in leaves))
+        if self._following is not None:
+            self._check_end(self._following)
+        else:
+            node = self._attach(output=output)
+            with running():
+                node.run(self._values)
+            if not all(isinstance(leaf, _REPEATABLE) for leaf in output.leaves):
+                node.output = None
+        return output.build(self._values)
+
+    def _check_end(self, node: Node) -> None:
+        is_end = node.guard is None and node.output is None
+        if not is_end or self._heard != len(node.operations):
+            raise ImpureError("the function returned where more was recorded", None)
+
+    def _end_by_exception(self) -> None:
+        if self._following is None and not self._live:
+            node = self._attach(output=Output(None, ()))
+            node.output = None
+            with running():
+                node.run(self._values)
+
+    def _finished(self, leaf: Any) -> Any:
+        return self.value(leaf.slot) if isinstance(leaf, RecordedTracer) else leaf
+
+    def _is_constant(self, operand: Any) -> bool:
+        return not isinstance(operand, Slot) or operand in self._constants
+
+    def _constant(self, slot: Slot) -> Any:
+        """The value of what was computed from constants alone: no decision hangs on it."""
+        if slot not in self._values:
+            operation = self._constants[slot]
+            inputs = [self._constant(o) if isinstance(o, Slot) else o for o in operation.operands]
+            with running():
+                results = operation.run(inputs)
+            self._values.update(zip(operation.results, results, strict=True))
+        return self._values[slot]
+
+
+def _name(operation: Operation) -> str:
+    return str(operation.params.get("name", operation.primitive))
+
+
+def _is_same(operation: Operation, known: Operation) -> bool:
+    return (
+        operation.operands == known.operands
+        and operation.results == known.results
+        and operation_key(operation) == operation_key(known)
+    )
+
+
+def _is_same_array(known: Any, value: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        return known is not None and np.array_equal(np.asarray(known), value, equal_nan=True)
+    return known is value
+
+
+def _held(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        with running():
+            return jnp.asarray(value.copy())
+    return value
+
+
+def _leaf(leaf: Any) -> Any:
+    return leaf.slot if isinstance(leaf, RecordedTracer) else leaf
+
+
+def _place() -> Place | None:
+    return calling_place()

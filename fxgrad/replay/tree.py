@@ -1,0 +1,132 @@
+"""The tree of recorded paths: a segment, the value it is decided by, a child for each value seen.
+
+Making it belongs to `session`; here is what it is, and how a call goes down it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import jax
+import numpy as np
+
+from fxgrad.places import Place
+from fxgrad.recorder import Operation, Slot
+from fxgrad.replay.program import Program
+
+_KEPT_BYTES: Final = 64
+
+Values = dict[Slot, Any]
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a path returns: for each leaf a slot, or a Python value as it is.
+
+    Attributes:
+      tree: the structure of the output.
+      leaves: a `Slot` or a constant for each leaf.
+    """
+
+    tree: Any
+    leaves: tuple[Any, ...]
+
+    def build(self, values: Values) -> Any:
+        """The output of a call."""
+        leaves = [values[leaf] if isinstance(leaf, Slot) else _fresh(leaf) for leaf in self.leaves]
+        return jax.tree.unflatten(self.tree, leaves)
+
+
+def _fresh(leaf: Any) -> Any:
+    """A constant of the path; what a caller could change is a copy each time."""
+    return leaf.copy() if isinstance(leaf, np.ndarray) else leaf
+
+
+@dataclass
+class Node:
+    """One segment of a path and what follows it.
+
+    A node with a `guard` is a decision; one with an `output` is the end of a path. At the end of a
+    path that is neither, Python runs again: it raised an exception there, or it returned an object
+    that it had made.
+
+    Attributes:
+      operations: what was heard since the node above.
+      inputs: the slots that the program reads.
+      outputs: the slots that it gives: all that Python held then, and the guard.
+      program: the compiled segment; None when there is nothing to run.
+      captured: arrays that are neither arguments nor results, by their slot.
+      guard: the slot whose value Python asked for.
+      place: the user's line that asked.
+      children: the node for each value seen.
+      output: what the path returns.
+      eager_from_here: why this decision is no longer recorded, or the empty string.
+      hits: how many calls have come by.
+    """
+
+    operations: tuple[Operation, ...] = ()
+    inputs: tuple[Slot, ...] = ()
+    outputs: tuple[Slot, ...] = ()
+    program: Program | None = None
+    captured: Values = field(default_factory=dict)
+    guard: Slot | None = None
+    place: Place | None = None
+    children: dict[Hashable, Node] = field(default_factory=dict)
+    output: Output | None = None
+    eager_from_here: str = ""
+    hits: int = 0
+
+    def run(self, values: Values) -> None:
+        """Run the segment; `values` gains its outputs."""
+        self.hits += 1
+        values.update(self.captured)
+        if self.program is not None:
+            results = self.program(*[values[slot] for slot in self.inputs])
+            values.update(zip(self.outputs, results, strict=True))
+
+
+@dataclass
+class Walk:
+    """How far a call came down the tree without Python.
+
+    Attributes:
+      values: the value of each slot that is known.
+      path: the nodes that were run, from the root.
+      answers: the guard values that were read, one for each node of the path that has a guard.
+      host_reads: how many values were read back.
+    """
+
+    values: Values
+    path: list[Node] = field(default_factory=list)
+    answers: list[np.ndarray] = field(default_factory=list)
+    host_reads: int = 0
+
+    def give_arguments(self, arguments: Sequence[Any]) -> None:
+        """The first slots are the arguments."""
+        self.values.update((Slot(i), leaf) for i, leaf in enumerate(arguments))
+
+
+def walk(root: Node, arguments: Sequence[Any]) -> Walk:
+    """Go down the tree as far as values seen before lead."""
+    walked = Walk({})
+    walked.give_arguments(arguments)
+    node: Node | None = root
+    while node is not None:
+        node.run(walked.values)
+        walked.path.append(node)
+        if node.guard is None:
+            return walked
+        answer = np.asarray(walked.values[node.guard])
+        walked.answers.append(answer)
+        walked.host_reads += 1
+        node = node.children.get(guard_key(answer))
+    return walked
+
+
+def guard_key(value: np.ndarray) -> Hashable:
+    """The exact bytes of a value, or their SHA-256 when they are many."""
+    data = value.tobytes()
+    return data if len(data) <= _KEPT_BYTES else hashlib.sha256(data).digest()

@@ -1,0 +1,378 @@
+"""Replay: paths are recorded once, shared, followed and bounded, and results stay eager's."""
+
+import functools
+import itertools
+import threading
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+import fxgrad as fx
+from fxgrad import recorder
+from fxgrad.errors import ImpureWarning, ModeError
+from fxgrad.replay.session import MAX_CHILDREN
+from tests.programs import PROGRAMS
+
+x = jnp.linspace(-1.0, 2.0, 6)
+replay = functools.partial(fx.function, mode="replay")
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=str)
+def test_python_runs_once_for_each_path_and_never_again(program):
+    derivative = jax.value_and_grad(program.fun, argnums=tuple(range(len(program.inputs[0]))))
+    function = replay(derivative)
+    runs = []
+    for _ in range(3):
+        for args in program.inputs:
+            jax.tree.map(
+                lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+                function(*args),
+                derivative(*args),
+            )
+        runs.append(function.stats().python_runs)
+    assert runs[0] == runs[1] == runs[2] <= len(program.inputs)
+    assert function.stats().misses == runs[0]
+    assert function.stats().calls == 3 * len(program.inputs)
+
+
+def test_n_decisions_in_a_row_build_2n_plus_1_programs_for_all_paths():
+    n = 5
+
+    @replay
+    def decide(x):
+        for i in range(n):
+            x = jnp.sin(x) * 1.5 if x[i] > 0 else x * 0.9 - 0.1
+        return x
+
+    paths = set()
+    for signs in itertools.product([-1.0, 1.0], repeat=n):
+        start = jnp.array(signs)
+        np.testing.assert_allclose(decide(start), decide.__wrapped__(start), rtol=1e-6)
+        paths.add(signs)
+    stats = decide.stats()
+    assert len(paths) == 2**n
+    assert stats.programs <= 2 * n + 1
+
+
+def test_a_loop_with_fifty_trip_counts_builds_three_programs_at_most():
+    @replay
+    def count(x, limit):
+        turns = 0
+        while jnp.sum(x) < limit:
+            x, turns = x + 1.0, turns + 1
+        return x, turns
+
+    for trips in range(50):
+        result, turns = count(jnp.zeros(2), jnp.float32(2 * trips))
+        assert turns == trips
+        np.testing.assert_allclose(result, float(trips))
+    assert count.stats().programs <= 3
+    assert count.stats().python_runs == 50
+    count(jnp.zeros(2), jnp.float32(20))
+    assert count.stats().python_runs == 50
+
+
+def test_a_miss_runs_python_once_more_and_no_operation_twice():
+    seen = []
+
+    @replay
+    def fun(x):
+        jax.debug.callback(lambda y: seen.append(float(y)), x[0])
+        return x * 2 if x[0] > 0 else x * 3
+
+    for value in (1.0, 1.0, -1.0, -1.0, 1.0):
+        fun(jnp.full(2, value))
+        jax.effects_barrier()
+    assert seen == [1.0, 1.0, -1.0, -1.0, 1.0]
+    assert fun.stats().python_runs == 2
+
+
+def test_ordered_effects_keep_their_order_on_every_path():
+    def fun(x, say):
+        jax.debug.callback(lambda y: say("a", y), x[0], ordered=True)
+        if x[0] > 0:
+            jax.debug.callback(lambda y: say("b", y), x[1], ordered=True)
+        jax.debug.callback(lambda y: say("c", y), x[2], ordered=True)
+        return jnp.sum(x)
+
+    told = {"eager": [], "replay": []}
+    for mode, log in told.items():
+        function = fx.function(
+            functools.partial(fun, say=lambda *what, log=log: log.append(str(what))), mode=mode
+        )
+        for start in (x, -x, x, -x):
+            function(start)
+            jax.effects_barrier()
+    assert told["replay"] == told["eager"]
+    assert len(told["eager"]) == 10
+
+
+def test_an_exception_is_raised_at_every_call_from_the_users_line():
+    @replay
+    def fun(x):
+        if jnp.sum(x) > 0:
+            raise KeyError("positive")
+        return x
+
+    for _ in range(3):
+        with pytest.raises(KeyError, match="positive") as caught:
+            fun(x)
+        assert caught.traceback[-1].path.name == "test_replay.py"
+        np.testing.assert_array_equal(fun(-x), -x)
+    assert fun.stats().python_runs == 3 + 1
+
+
+def test_effects_before_an_exception_happen_once_a_call():
+    seen = []
+
+    @replay
+    def fun(x):
+        jax.debug.callback(lambda y: seen.append(float(y)), x[0])
+        raise KeyError
+
+    for _ in range(3):
+        with pytest.raises(KeyError):
+            fun(x)
+        jax.effects_barrier()
+    assert len(seen) == 3
+
+
+def test_python_integers_are_exact():
+    @replay
+    def fun(x):
+        count = 1
+        while jnp.max(x) < 100:
+            x, count = x * 2, count * 10
+        return x, count
+
+    _, count = fun(jnp.full(2, 1e-3))
+    assert count == 10**17
+    assert fun(jnp.full(2, 1e-3))[1] == 10**17
+
+
+def test_outputs_keep_python_values_inputs_and_identity():
+    marker = ("a", None, 3, True)
+
+    @replay
+    def fun(x, y):
+        z = x + 1
+        return {"z": z, "again": z, "input": y, "python": marker, "array": np.arange(3)}
+
+    for _ in range(2):
+        y = np.ones(2)
+        result = fun(x, y)
+        assert result["input"] is y
+        assert result["again"] is result["z"]
+        assert result["python"] == marker
+        result["array"][0] = 99
+    assert fun(x, y)["array"][0] == 0
+
+
+def test_an_object_that_python_made_is_made_anew_at_every_call():
+    class Box:
+        pass
+
+    @replay
+    def fun(x):
+        return Box(), x + 1
+
+    boxes = [fun(x)[0] for _ in range(3)]
+    assert len({id(box) for box in boxes}) == 3
+    assert fun.stats().python_runs == 3
+
+
+def test_a_rebound_global_and_closure_variable_are_noticed():
+    def make():
+        factor = 2.0
+
+        def rebind(value):
+            nonlocal factor
+            factor = value
+
+        return replay(lambda x: x * factor), rebind
+
+    function, rebind = make()
+    np.testing.assert_allclose(function(x), x * 2)
+    rebind(5.0)
+    np.testing.assert_allclose(function(x), x * 5)
+    rebind(2.0)
+    np.testing.assert_allclose(function(x), x * 2)
+
+
+def test_arrays_that_the_caller_changes_later_change_nothing():
+    captured = np.ones(3)
+    argument = np.ones(3, np.float32)
+    function = replay(lambda y: y + jnp.asarray(captured, jnp.float32))
+    first = function(argument)
+    argument[:] = 50
+    np.testing.assert_allclose(first, 2.0)
+    np.testing.assert_allclose(function(argument), 51.0)
+
+
+def test_a_function_that_is_not_pure_is_named_and_runs_in_eager():
+    calls = []
+
+    @replay
+    def fun(x):
+        calls.append(1)
+        x = jnp.sin(x) if len(calls) > 1 else jnp.cos(x)
+        return x * 2 if x[0] > 0 else x * 3
+
+    fun(jnp.array([0.1, 0.2]))
+    with pytest.warns(ImpureWarning, match=r"sin where cos was recorded.*test_replay.py"):
+        result = fun(jnp.array([-2.0, 0.2]))
+    np.testing.assert_allclose(result, jnp.sin(jnp.array([-2.0, 0.2])) * 3)
+    assert "not a pure function" in fun.explain().fallbacks[0]
+    fun(x)
+    assert len(calls) == 4  # recorded, followed, eager, eager
+
+
+def test_values_that_never_repeat_do_not_fill_the_table():
+    @replay
+    def fun(x):
+        logged = float(x[0])
+        return x * logged
+
+    for i in range(3 * MAX_CHILDREN):
+        np.testing.assert_allclose(fun(jnp.full(2, i / 7)), (i / 7) ** 2, rtol=1e-5)
+    programs = fun.stats().programs
+    for i in range(20):
+        fun(jnp.full(2, 100.0 + i))
+    assert fun.stats().programs == programs
+    (reason,) = fun.explain().fallbacks
+    assert "different values were seen" in reason
+    assert "test_replay.py" in reason
+
+
+def test_a_float_argument_that_keeps_changing_becomes_an_input():
+    function = replay(lambda x, rate: x * rate)
+    for i in range(50):
+        np.testing.assert_allclose(function(x, i / 3), x * (i / 3), rtol=1e-6)
+    assert function.stats().python_runs < 15
+    assert function.stats().programs < 15
+
+
+def test_concurrent_calls_record_and_replay_the_same_results():
+    @replay
+    def fun(x):
+        while jnp.sum(x) < 10:
+            x = x * 1.5 + 0.1
+        return x
+
+    inputs = [jnp.full(3, 0.1 * i) for i in range(12)]
+    expected = [fun.__wrapped__(y) for y in inputs]
+    failures = []
+    start = threading.Barrier(8)
+
+    def work(offset):
+        start.wait()
+        for i in range(60):
+            k = (i + offset) % len(inputs)
+            if not np.allclose(fun(inputs[k]), expected[k], rtol=1e-5):
+                failures.append(k)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert fun.stats().calls == 480
+
+
+def test_a_replayed_function_inside_another_and_inside_transforms_runs_inline():
+    inner = replay(lambda x: x * 2 if jnp.sum(x) > 0 else x * 3)
+    outer = replay(lambda x: inner(x) + 1)
+    for start in (x, -x, x, -x):
+        np.testing.assert_allclose(outer(start), outer.__wrapped__(start), rtol=1e-6)
+    assert outer.stats().python_runs == 2
+    total = replay(lambda x: jnp.sum(inner(x) ** 2))
+    np.testing.assert_allclose(jax.grad(total)(x), 8 * x, rtol=1e-6)
+    np.testing.assert_allclose(jax.grad(total)(-x), -18 * x, rtol=1e-6)
+
+
+def test_a_function_that_closes_over_an_outer_tracer_runs_inline():
+    def outer(y):
+        inner = replay(lambda x: x * y)
+        return jnp.sum(inner(x))
+
+    np.testing.assert_allclose(jax.grad(outer)(2.0), jnp.sum(x), rtol=1e-6)
+
+
+def test_hessian_and_jacobian_through_decisions():
+    def fun(x):
+        while jnp.sum(x**2) < 50:
+            x = x * 1.5 + jnp.sin(x)
+        return jnp.sum(x**3)
+
+    for derivative in (jax.hessian(fun), jax.jacfwd(fun), jax.jacrev(jax.grad(fun))):
+        function = replay(derivative)
+        for _ in range(2):
+            np.testing.assert_allclose(function(x), derivative(x), rtol=1e-4)
+        assert function.stats().python_runs == 1
+
+
+def test_sharded_inputs_and_shard_map():
+    mesh = jax.make_mesh((4,), ("data",), devices=jax.devices()[:4])
+    spec = PartitionSpec("data")
+    y = jax.device_put(jnp.arange(8.0), NamedSharding(mesh, spec))
+
+    @replay
+    def fun(y):
+        summed = jax.shard_map(
+            lambda block: jax.lax.psum(block, "data"),
+            mesh=mesh,
+            in_specs=spec,
+            out_specs=PartitionSpec(),
+        )(y)
+        return y * 2 if summed[0] > 3 else y
+
+    for _ in range(2):
+        np.testing.assert_allclose(fun(y), fun.__wrapped__(y))
+    assert fun(y).sharding.is_equivalent_to(y.sharding, 1)
+    assert fun.stats().python_runs == 1
+
+
+def test_printing_a_value_reads_it(capsys):
+    @replay
+    def fun(x):
+        print(f"{jnp.sum(x):.1f}", x[0])
+        return x + 1
+
+    fun(x)
+    assert capsys.readouterr().out == "3.0 -1.0\n"
+
+
+def test_the_recorder_answers_no_idle_question():
+    @replay
+    def fun(x):
+        return jnp.sum(jnp.power(x, jnp.asarray(2)) + jnp.asarray(x[0]) + x.astype(jnp.float32))
+
+    fun(x)
+    fun(x)
+    assert fun.stats().host_reads == 0
+
+
+def test_a_jax_that_cannot_be_recorded_leaves_the_other_modes(monkeypatch):
+    monkeypatch.setattr(recorder, "_abstract_eval", lambda *_: ([], ()))
+    recorder.self_check.cache_clear()
+    try:
+        function = replay(lambda x: x + 1)
+        with pytest.raises(ModeError, match=r"cannot be recorded.*'eager' or 'static'"):
+            function(x)
+        for mode in ("eager", "static"):
+            with fx.mode(mode):
+                np.testing.assert_allclose(function(x), x + 1)
+    finally:
+        monkeypatch.undo()
+        recorder.self_check.cache_clear()
+
+
+def test_nothing_warns_in_an_ordinary_recording():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        replay(lambda x: x * 2 if x[0] > 0 else x)(x)
