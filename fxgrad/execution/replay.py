@@ -31,7 +31,6 @@ from fxgrad.recorder import (
     self_check,
     trace_context,
 )
-from fxgrad.replay.program import Programs
 from fxgrad.replay.session import ImpureError, Session
 from fxgrad.replay.structure import params_key
 from fxgrad.replay.tree import Node, Walk, walk
@@ -80,7 +79,6 @@ class Replay:
         self._placement = Placement(fun, options)
         self._history = history
         self._captures = _Captures(fun)
-        self._programs = Programs(getattr(fun, "__name__", "function"))
         self._lock = threading.RLock()
         self._trees: OrderedDict[Hashable, Node] = OrderedDict()
         self._held: dict[Hashable, tuple[Any, ...]] = {}
@@ -138,7 +136,7 @@ class Replay:
         self.counts.add_python_run()
         self.counts.add_miss()
         walked.give_arguments(call.arrays())
-        session = Session(walked, self._programs)
+        session = Session(walked)
         try:
             result = session.run(self._fun, call.with_tracers)
         except ForeignTracerError:

@@ -1,4 +1,4 @@
-"""Programs: segments compiled by XLA, shared by structure, bounded in number."""
+"""Programs: segments compiled by XLA, shared by structure among all Functions, and bounded."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ import jax
 from fxgrad.recorder import Operation, Slot
 from fxgrad.replay.structure import constant_key, operation_key
 
-MAX_PROGRAMS: Final = 1024
+MAX_PROGRAMS: Final = 4096
 
 Program = Callable[..., list[Any]]
 
 
 class Programs:
-    """The compiled programs of one Function; the least recently asked for leaves first."""
+    """Compiled programs; the least recently asked for leaves first."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._by_structure: OrderedDict[Hashable, Program] = OrderedDict()
 
@@ -33,7 +32,7 @@ class Programs:
         with self._lock:
             program = self._by_structure.pop(wiring.key, None)
             if program is None:
-                program = jax.jit(_named(wiring.run, f"{self._name}_segment"))
+                program = jax.jit(wiring.segment)
             self._by_structure[wiring.key] = program
             while len(self._by_structure) > MAX_PROGRAMS:
                 self._by_structure.popitem(last=False)
@@ -69,7 +68,7 @@ class _Wiring:
             tuple(self._outputs),
         )
 
-    def run(self, *inputs: Any) -> list[Any]:
+    def segment(self, *inputs: Any) -> list[Any]:
         """Bind every operation in order."""
         values: dict[int, Any] = dict(zip(self._inputs, inputs, strict=True))
         for operation, operands, results in zip(
@@ -94,9 +93,4 @@ class _Literal:
         return isinstance(other, _Literal) and self._key == other._key
 
 
-def _named(run: Callable[..., list[Any]], name: str) -> Callable[..., list[Any]]:
-    def segment(*inputs: Any) -> list[Any]:
-        return run(*inputs)
-
-    segment.__name__ = segment.__qualname__ = name
-    return segment
+PROGRAMS: Final = Programs()

@@ -19,7 +19,7 @@ import numpy as np
 
 from fxgrad.places import Place, calling_place
 from fxgrad.recorder import Operation, RecordedTracer, Recorder, Slot, record, running
-from fxgrad.replay.program import Programs
+from fxgrad.replay.program import PROGRAMS
 from fxgrad.replay.structure import operation_key
 from fxgrad.replay.tree import Node, Output, Walk, guard_key
 
@@ -49,11 +49,10 @@ class ImpureError(BaseException):
 class Session:
     """Listens to one run. `Recorder` calls `hear`, `capture`, `force`, `is_live` and `value`."""
 
-    def __init__(self, walked: Walk, programs: Programs) -> None:
+    def __init__(self, walked: Walk) -> None:
         self._values = walked.values
         self._path = walked.path
         self._answers = walked.answers
-        self._programs = programs
         self._position = 0  # in the known path
         self._heard = 0  # operations of the known node
         self._answered: dict[Slot, np.ndarray] = {}
@@ -185,7 +184,7 @@ class Session:
             operations=tuple(self._pending),
             inputs=inputs,
             outputs=outputs,
-            program=self._programs.get(self._pending, inputs, outputs) if must_run else None,
+            program=PROGRAMS.get(self._pending, inputs, outputs) if must_run else None,
             captured=self._captured,
             guard=guard,
             place=_place() if guard is not None else None,

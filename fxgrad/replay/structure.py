@@ -62,7 +62,8 @@ def _callable_key(value: Any, within: tuple[Any, ...]) -> Hashable:
         return (_held_key(value.__func__, within), _Same(value.__self__))
     cells = [_contents(cell) for cell in value.__closure__ or ()]
     held = (*cells, *(value.__defaults__ or ()))
-    return (value.__code__, *(_held_key(item, within) for item in held))
+    held_keys = (_held_key(item, within) for item in held)
+    return (value.__code__, _Same(value.__globals__), *held_keys)
 
 
 def _held_key(value: Any, within: tuple[Any, ...]) -> Hashable:
