@@ -376,3 +376,39 @@ def test_nothing_warns_in_an_ordinary_recording():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         replay(lambda x: x * 2 if x[0] > 0 else x)(x)
+
+
+def test_the_tree_shows_decisions_with_their_lines_values_and_hits():
+    @replay
+    def fun(x):
+        if x[0] > 0:
+            return x
+        raise ValueError
+
+    assert str(fun.tree()) == "nothing recorded"
+    for start in (x, -x, -x):
+        try:
+            fun(start)
+        except ValueError:
+            assert start is x
+    root, python, output = fun.tree().segments
+    assert (root.end, root.parent, root.hits) == ("decision", None, 3)
+    assert root.place.line == "if x[0] > 0:"
+    assert (python.end, python.answer, python.parent, python.hits) == ("python", "False", 0, 1)
+    assert (output.end, output.answer, output.parent, output.hits) == ("output", "True", 0, 2)
+    assert "then test_replay.py" in str(fun.tree()).replace("tests/", "")
+    assert fun.tree().to_dict()["segments"][0]["place"]["line"] == "if x[0] > 0:"
+
+
+def test_the_tree_of_a_long_loop_is_no_deeper_than_python_allows():
+    @replay
+    def count(x):
+        turns = 0
+        while x > 0:
+            x, turns = x - 1, turns + 1
+        return turns
+
+    assert count(jnp.float32(1500)) == 1500
+    assert len(count.tree().segments) == 1502
+    assert len(str(count.tree()).splitlines()) == 1502
+    assert count.stats().programs <= 3

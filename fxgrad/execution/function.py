@@ -21,6 +21,7 @@ from fxgrad.execution.stats import Counts, Stats, total
 from fxgrad.modes import Mode, check_mode, resolve
 from fxgrad.paths import call_shape_of
 from fxgrad.places import place_of_function
+from fxgrad.replay.paths import PathTree
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -76,6 +77,12 @@ class Function(Generic[P, R]):
         """Why each program was compiled, against the nearest earlier one, and what to change."""
         name = getattr(self, "__qualname__", None) or repr(self._fun)
         return self._history.explanation(name, place_of_function(self._fun))
+
+    def tree(self) -> PathTree:
+        """The paths that replay has recorded: decisions with their lines, values seen, hits."""
+        replay = self._runners["replay"]
+        assert isinstance(replay, Replay)
+        return replay.tree()
 
     def clear(self) -> None:
         """Drop every compiled program, count and explanation."""

@@ -31,6 +31,7 @@ from fxgrad.recorder import (
     self_check,
     trace_context,
 )
+from fxgrad.replay.paths import PathTree, path_tree
 from fxgrad.replay.session import ImpureError, Session
 from fxgrad.replay.structure import params_key
 from fxgrad.replay.tree import Node, Walk, walk
@@ -100,6 +101,11 @@ class Replay:
             if heard.work is not mark:
                 work, heard.work = heard.work.since(mark), mark
                 self.counts.add_work(work, miss=False)
+
+    def tree(self) -> PathTree:
+        """The recorded paths."""
+        with self._lock:
+            return path_tree(self._trees.values())
 
     def _run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         leaves, tree = jax.tree.flatten((args, dict(kwargs)))

@@ -193,6 +193,7 @@ class Session:
         if self._parent is None:
             self.root = node
         else:
+            node.answer = np.array2string(self._answers[-1], threshold=8)
             self._parent.children[guard_key(self._answers[-1])] = node
         self._pending, self._captured = [], {}
         return node

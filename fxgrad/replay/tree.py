@@ -62,6 +62,7 @@ class Node:
       guard: the slot whose value Python asked for.
       place: the user's line that asked.
       children: the node for each value seen.
+      answer: the value that led here, in words.
       output: what the path returns.
       eager_from_here: why this decision is no longer recorded, or the empty string.
       hits: how many calls have come by.
@@ -75,6 +76,7 @@ class Node:
     guard: Slot | None = None
     place: Place | None = None
     children: dict[Hashable, Node] = field(default_factory=dict)
+    answer: str = ""
     output: Output | None = None
     eager_from_here: str = ""
     hits: int = 0

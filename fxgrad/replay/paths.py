@@ -1,0 +1,95 @@
+"""The recorded paths as data that prints: decisions with their lines, values seen, hits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from fxgrad.places import Place
+from fxgrad.replay.tree import Node
+
+End = Literal["decision", "output", "python"]
+
+_INDENT_AT_MOST: Final = 24
+
+
+@dataclass(frozen=True)
+class RecordedSegment:
+    """One node of the tree of recorded paths.
+
+    Attributes:
+      number: its place in the tree's list, from 0.
+      parent: the number of the segment before it; None for a first one.
+      answer: the value of the decision before it, in words.
+      operations: how many operations were recorded in it.
+      end: what comes after: a decision, the output, or Python (which raised there, or returned an
+        object that it had made).
+      place: for a decision, the user's line that asked for the value.
+      hits: how many calls have come by.
+    """
+
+    number: int
+    parent: int | None
+    answer: str
+    operations: int
+    end: End
+    place: Place | None
+    hits: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """The segment as plain values."""
+        place = self.place.to_dict() if self.place else None
+        return {**vars(self), "place": place}
+
+
+@dataclass(frozen=True)
+class PathTree:
+    """All recorded paths of a Function, each segment after the one before it."""
+
+    segments: tuple[RecordedSegment, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The tree as plain values."""
+        return {"segments": [segment.to_dict() for segment in self.segments]}
+
+    def __str__(self) -> str:
+        depths: dict[int | None, int] = {None: -1}
+        lines = []
+        for segment in self.segments:
+            depths[segment.number] = depth = depths[segment.parent] + 1
+            lines.append("  " * min(depth, _INDENT_AT_MOST) + _words(segment))
+        return "\n".join(lines) or "nothing recorded"
+
+
+def path_tree(roots: Iterable[Node]) -> PathTree:
+    """The paths below `roots`. Loops make deep trees, so this does not recurse."""
+    segments: list[RecordedSegment] = []
+    waiting: list[tuple[Node, int | None]] = []
+    waiting += [(root, None) for root in roots][::-1]
+    while waiting:
+        node, parent = waiting.pop()
+        number = len(segments)
+        segments.append(
+            RecordedSegment(
+                number=number,
+                parent=parent,
+                answer=node.answer,
+                operations=len(node.operations),
+                end="decision" if node.guard else "output" if node.output else "python",
+                place=node.place,
+                hits=node.hits,
+            )
+        )
+        waiting += [(child, number) for child in node.children.values()][::-1]
+    return PathTree(tuple(segments))
+
+
+def _words(segment: RecordedSegment) -> str:
+    led_here = f"{segment.answer}: " if segment.parent is not None else ""
+    done = f"{segment.operations} operation(s), {segment.hits} hit(s)"
+    if segment.end == "decision":
+        line = f"  {segment.place.line}" if segment.place else ""
+        return f"{led_here}{done}, then {segment.place}{line}"
+    end = "the output" if segment.end == "output" else "Python runs"
+    return f"{led_here}{done}, then {end}"
