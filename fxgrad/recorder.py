@@ -131,9 +131,11 @@ class RecordedTracer(jax.core.Tracer):
         while frame.f_code.co_name in _PASSED_ON and frame.f_back is not None:
             frame = frame.f_back
         code = frame.f_code
-        if code.co_name in _DEMANDS and code.co_filename.startswith(_JAX_FOLDER):
-            return self._force()
-        return None
+        if not code.co_filename.startswith(_JAX_FOLDER):
+            return None
+        # An integer to an integer power is another operation, or an error, by the value.
+        is_integer_power = code.co_name == "power" and np.issubdtype(self.dtype, np.integer)
+        return self._force() if code.co_name in _DEMANDS or is_integer_power else None
 
     def __float__(self) -> float:
         return float(self._force())
@@ -154,6 +156,10 @@ class RecordedTracer(jax.core.Tracer):
 
     def __str__(self) -> str:
         return str(self._force())
+
+    def block_until_ready(self) -> RecordedTracer:
+        """Nothing has been started that could be waited for."""
+        return self
 
     def item(self, *args: int) -> Any:
         """One element, as a Python number."""
@@ -198,11 +204,11 @@ class Recorder(jax.core.Trace):
 
     def process_primitive(self, primitive: Any, tracers: Any, params: Any, /) -> Any:
         """Hear one primitive; JAX calls this."""
-        operands = tuple(self._operand(value) for value in tracers)
         if self.listener.is_live():
             values = [self._live(value) for value in tracers]
             with running():
                 return primitive.bind(*values, **primitive.get_bind_params(params))
+        operands = tuple(self._operand(value) for value in tracers)
         avals = tuple(_core.typeof(value) for value in tracers)
         out_avals, effects = _abstract_eval(primitive, avals, params)
         out_avals = tuple(out_avals) if primitive.multiple_results else (out_avals,)
@@ -250,15 +256,21 @@ class Recorder(jax.core.Trace):
         return results[0].update(values)
 
     def stage_value(self, val: Any) -> Any:
-        """JAX asks to lift a value; operands are lifted where they are used."""
-        return val
+        """Lift what is no array of JAX's yet. A NumPy array is copied now: Python may change it."""
+        if isinstance(val, jax.Array) and not isinstance(val, np.ndarray):
+            return val
+        copied = val.copy() if isinstance(val, np.ndarray) else val
+        with running():
+            return _core.eval_trace.stage_value(copied)
 
     def _operand(self, value: Any) -> Any:
         if isinstance(value, RecordedTracer) and value._trace is self:
             return value.slot
         if isinstance(value, _core.Tracer):
             raise ForeignTracerError
-        if isinstance(value, jax.Array) or (isinstance(value, np.ndarray) and value.ndim):
+        if isinstance(value, np.ndarray) and not value.ndim:
+            return value.copy()  # Python may change it later
+        if isinstance(value, jax.Array | np.ndarray):
             return self.listener.capture(value)
         return value
 

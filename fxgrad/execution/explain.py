@@ -152,7 +152,8 @@ class History:
     def add_fallback(self, reason: str) -> None:
         """Remember why calls do not run as the mode promises."""
         with self._lock:
-            self._fallbacks.append(reason)
+            if reason not in self._fallbacks:
+                self._fallbacks.append(reason)
             del self._fallbacks[:-_KEPT]
 
     def explanation(self, name: str, defined: Place | None) -> Explanation:

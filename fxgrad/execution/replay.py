@@ -37,7 +37,7 @@ from fxgrad.replay.structure import params_key
 from fxgrad.replay.tree import Node, Walk, walk
 
 MAX_TREES: Final = 256
-MAX_FLOATS: Final = 8
+MAX_VALUES: Final = 32
 _ARRAYS: Final = (jax.Array, np.ndarray, np.generic)
 # What cannot change between two calls, so that a path may be told by its value.
 _PLAIN: Final = (
@@ -80,10 +80,10 @@ class Replay:
         self._placement = Placement(fun, options)
         self._history = history
         self._captures = _Captures(fun)
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         self._trees: OrderedDict[Hashable, Node] = OrderedDict()
         self._held: dict[Hashable, tuple[Any, ...]] = {}
-        self._floats: dict[Hashable, set[str]] = {}
+        self._numbers: dict[Hashable, set[str]] = {}
         self._eager: dict[Hashable, str] = {}
         self.counts = Counts()
 
@@ -108,22 +108,22 @@ class Replay:
             return path_tree(self._trees.values())
 
     def _run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        leaves, tree = jax.tree.flatten((args, dict(kwargs)))
-        if not is_outermost() or any(map(is_tracer, leaves)) or jax.config.jax_disable_jit:
+        if not is_outermost() or jax.config.jax_disable_jit or jax.config.jax_debug_nans:
             return self._run_eagerly(args, kwargs)
-        is_traced = [self._is_traced(tree, i, leaf) for i, leaf in enumerate(leaves)]
-        call = _Call(args, kwargs, leaves, tree, is_traced)
+        try:
+            leaves, tree = jax.tree.flatten((args, dict(kwargs)))
+        except ValueError:  # a dict whose keys cannot be sorted
+            return self._run_eagerly(args, kwargs)
+        if any(map(is_tracer, leaves)):
+            return self._run_eagerly(args, kwargs)
+        call = _Call(args, kwargs, leaves, tree, [isinstance(leaf, _ARRAYS) for leaf in leaves])
         key = self._key(call)
-        if key in self._eager or not self._is_plain(call):
+        if key in self._eager or not self._is_plain(call) or self._keeps_changing(call):
             return self._run_eagerly(args, kwargs)
         root = self._trees.get(key)
         if root is not None:
             return self._replay(call, key, root)
-        with self._lock:
-            root = self._trees.get(key)  # another thread may have recorded it meanwhile
-            if root is None:
-                return self._run_python(call, key, Walk({}))
-        return self._replay(call, key, root)
+        return self._run_python(call, key, Walk({}))
 
     def _replay(self, call: _Call, key: Hashable, root: Node) -> Any:
         walked = walk(root, call.arrays())
@@ -131,8 +131,7 @@ class Replay:
         output = walked.path[-1].output
         if output is not None:
             return output.build(walked.values)
-        with self._lock:
-            return self._run_python(call, key, walked)
+        return self._run_python(call, key, walked)
 
     def _run_eagerly(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         self.counts.add_python_run()
@@ -160,15 +159,18 @@ class Replay:
             self._history.add_fallback(note)
         if session.root is None or key in self._eager:
             return
-        self._trees[key] = session.root
-        self._held[key] = self._captures.now()  # so that no identity in the key returns
-        while len(self._trees) > MAX_TREES:
-            self._held.pop(self._trees.popitem(last=False)[0], None)
+        # Recording holds no lock: a function may start threads that call it, and wait for them. Of
+        # two threads that record one tree, the first one's stays.
+        with self._lock:
+            self._trees.setdefault(key, session.root)
+            self._held[key] = self._captures.now()  # so that no identity in the key returns
+            while len(self._trees) > MAX_TREES:
+                self._held.pop(self._trees.popitem(last=False)[0], None)
 
     def _give_up(self, key: Hashable, error: ImpureError) -> None:
         where = f" at {error.place}" if error.place else ""
         name = getattr(self._fun, "__qualname__", repr(self._fun))
-        reason = f"{name} is not a pure function of its arguments: {error.what}{where}"
+        reason = f"{name} cannot be replayed: {error.what}{where}"
         self._eager[key] = reason
         self._trees.pop(key, None)
         self._history.add_fallback(reason)
@@ -185,14 +187,23 @@ class Replay:
         captured = tuple(map(id, self._captures.now()))
         return (call.tree, tuple(leaves), trace_context(), captured)
 
-    def _is_traced(self, tree: Any, position: int, leaf: Any) -> bool:
-        """Arrays are; Python's numbers are part of the path, but for floats that keep changing."""
-        if isinstance(leaf, float | complex):
-            seen = self._floats.setdefault((tree, position), set())
-            if len(seen) <= MAX_FLOATS:
-                seen.add(repr(leaf))
-            return len(seen) > MAX_FLOATS
-        return isinstance(leaf, _ARRAYS)
+    def _keeps_changing(self, call: _Call) -> bool:
+        """Whether a Python number has had too many values to record a path for each."""
+        for position, leaf in enumerate(call.leaves):
+            if isinstance(leaf, int | float | complex):
+                seen = self._numbers.setdefault((call.tree, position), set())
+                if repr(leaf) not in seen:
+                    if len(seen) == MAX_VALUES:
+                        self._history.add_fallback(
+                            f"an argument that is a Python {type(leaf).__name__} has had "
+                            f"{MAX_VALUES} values; calls with others run in eager. To make it an "
+                            "input, pass an array: jnp.asarray(x)"
+                        )
+                    seen.add(repr(leaf))
+                    if len(seen) > MAX_VALUES:
+                        seen.discard(repr(leaf))
+                        return True
+        return False
 
     def _is_plain(self, call: _Call) -> bool:
         """Whether no leaf is an object that could change without the path being told."""
@@ -214,22 +225,29 @@ class Replay:
 
 
 class _Captures:
-    """What the function itself reads from its closure and its module, by identity, now."""
+    """What the function itself reads from its closure, defaults and module, by identity, now."""
 
     def __init__(self, fun: Callable[..., Any]) -> None:
-        inner = inspect.unwrap(fun)
-        self._cells = getattr(inner, "__closure__", None) or ()
-        self._globals = getattr(inner, "__globals__", {})
-        code = code_of(fun)
-        names = code.co_names if isinstance(inner, types.FunctionType) and code else ()
-        self._names = tuple(name for name in names if name in self._globals)
+        self._fun = inspect.unwrap(fun)
+        self._cells = getattr(self._fun, "__closure__", None) or ()
+        self._globals = getattr(self._fun, "__globals__", {})
+        code = code_of(fun) if isinstance(self._fun, types.FunctionType) else None
+        self._names = tuple(sorted(_names(code))) if code else ()
 
     def now(self) -> tuple[Any, ...]:
         """The objects themselves."""
         return (
             *(_contents(cell) for cell in self._cells),
             *(self._globals.get(name) for name in self._names),
+            *(getattr(self._fun, "__defaults__", None) or ()),
+            *(getattr(self._fun, "__kwdefaults__", None) or {}).values(),
         )
+
+
+def _names(code: types.CodeType) -> set[str]:
+    """The names that a code object and those inside of it may read from the module."""
+    inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
+    return set(code.co_names).union(*map(_names, inner))
 
 
 def _contents(cell: Any) -> Any:

@@ -23,8 +23,7 @@ class RecordedSegment:
       parent: the number of the segment before it; None for a first one.
       answer: the value of the decision before it, in words.
       operations: how many operations were recorded in it.
-      end: what comes after: a decision, the output, or Python (which raised there, or returned an
-        object that it had made).
+      end: what comes after: a decision, the output, or Python, which raised an exception there.
       place: for a decision, the user's line that asked for the value.
       hits: how many calls have come by.
     """

@@ -9,8 +9,7 @@ longer recorded, operations run as eager runs them.
 from __future__ import annotations
 
 import enum
-import types
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Final
 
 import jax
@@ -20,7 +19,7 @@ import numpy as np
 from fxgrad.places import Place, calling_place
 from fxgrad.recorder import Operation, RecordedTracer, Recorder, Slot, record, running
 from fxgrad.replay.program import PROGRAMS
-from fxgrad.replay.structure import operation_key
+from fxgrad.replay.structure import constant_key, operation_key
 from fxgrad.replay.tree import Node, Output, Walk, guard_key
 
 # A guard that keeps seeing new values, such as a logged loss, must not fill the table.
@@ -30,7 +29,7 @@ MAX_CHILDREN: Final = 32
 # What a path may return again and again, without Python making it anew.
 _REPEATABLE: Final = (
     *(Slot, jax.Array, np.ndarray, np.generic, np.dtype),
-    *(bool, int, float, complex, str, bytes, type(None), type, types.FunctionType, enum.Enum),
+    *(bool, int, float, complex, str, bytes, type(None), type, enum.Enum),
 )
 
 
@@ -56,7 +55,7 @@ class Session:
         self._position = 0  # in the known path
         self._heard = 0  # operations of the known node
         self._answered: dict[Slot, np.ndarray] = {}
-        self._captures: dict[int, tuple[Slot, Any]] = {}
+        self._captures: dict[Hashable, tuple[Slot, Any]] = {}
         self._constants: dict[Slot, Operation] = {}
         self._pending: list[Operation] = []
         self._captured: dict[Slot, Any] = {}
@@ -76,7 +75,9 @@ class Session:
 
         try:
             returned, recorder = record(fun, starting, self)
-        except Exception:
+        except ImpureError:
+            raise
+        except BaseException:
             self._end_by_exception()
             raise
         try:
@@ -99,10 +100,11 @@ class Session:
 
     def capture(self, value: Any) -> Slot:
         """A slot for a captured array. NumPy's are copied: Python may change them later."""
-        if id(value) in self._captures:
-            return self._captures[id(value)][0]
+        key = (id(value), constant_key(value) if isinstance(value, np.ndarray) else None)
+        if key in self._captures:
+            return self._captures[key][0]
         slot = self._recorder.new_slot()
-        self._captures[id(value)] = slot, value
+        self._captures[key] = slot, value
         if self._following is None:
             self._captured[slot] = self._values[slot] = _held(value)
         elif not _is_same_array(self._following.captured.get(slot), value):
@@ -150,9 +152,10 @@ class Session:
         return answer
 
     def _decide(self, slot: Slot) -> np.ndarray:
-        node = self._attach(guard=slot)
+        node = self._segment(guard=slot)
         with running():
-            node.run(self._values)
+            node.run(self._values)  # may raise, and then it is not part of the tree
+        self._hang_in(node)
         answer = np.asarray(self._values[slot])
         self.host_reads += 1
         self._answers = [*self._answers, answer]
@@ -170,8 +173,8 @@ class Session:
             self.notes.append(node.eager_from_here)
         self._live = bool(node.eager_from_here)
 
-    def _attach(self, *, guard: Slot | None = None, output: Output | None = None) -> Node:
-        """Make a node of what is pending, and hang it in."""
+    def _segment(self, *, guard: Slot | None = None, output: Output | None = None) -> Node:
+        """Make a node of what is pending."""
         made = {slot for operation in self._pending for slot in operation.results}
         read = [o for operation in self._pending for o in operation.operands if isinstance(o, Slot)]
         inputs = tuple(dict.fromkeys(slot for slot in read if slot not in made))
@@ -190,13 +193,15 @@ class Session:
             place=_place() if guard is not None else None,
             output=output,
         )
+        self._pending, self._captured = [], {}
+        return node
+
+    def _hang_in(self, node: Node) -> None:
         if self._parent is None:
             self.root = node
         else:
             node.answer = np.array2string(self._answers[-1], threshold=8)
             self._parent.children[guard_key(self._answers[-1])] = node
-        self._pending, self._captured = [], {}
-        return node
 
     def _end(self, returned: Any) -> Any:
         leaves, tree = jax.tree.flatten(returned)
@@ -207,11 +212,12 @@ class Session:
         if self._following is not None:
             self._check_end(self._following)
         else:
-            node = self._attach(output=output)
+            if not all(isinstance(leaf, _REPEATABLE) for leaf in output.leaves):
+                raise ImpureError("it returns an object that Python made", None)
+            node = self._segment(output=output)
             with running():
                 node.run(self._values)
-            if not all(isinstance(leaf, _REPEATABLE) for leaf in output.leaves):
-                node.output = None
+            self._hang_in(node)
         return output.build(self._values)
 
     def _check_end(self, node: Node) -> None:
@@ -221,10 +227,11 @@ class Session:
 
     def _end_by_exception(self) -> None:
         if self._following is None and not self._live:
-            node = self._attach(output=Output(None, ()))
+            node = self._segment(output=Output(None, ()))
             node.output = None
             with running():
                 node.run(self._values)
+            self._hang_in(node)
 
     def _finished(self, leaf: Any) -> Any:
         return self.value(leaf.slot) if isinstance(leaf, RecordedTracer) else leaf
@@ -251,14 +258,16 @@ def _is_same(operation: Operation, known: Operation) -> bool:
     return (
         operation.operands == known.operands
         and operation.results == known.results
-        and operation_key(operation) == operation_key(known)
+        and operation_key(operation, is_followed=True) == operation_key(known, is_followed=True)
     )
 
 
 def _is_same_array(known: Any, value: Any) -> bool:
-    if isinstance(value, np.ndarray):
-        return known is not None and np.array_equal(np.asarray(known), value, equal_nan=True)
-    return known is value
+    if known is value or known is None:
+        return known is value
+    if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+        known, value = jax.random.key_data(known), jax.random.key_data(value)
+    return constant_key(np.asarray(known)) == constant_key(np.asarray(value))
 
 
 def _held(value: Any) -> Any:

@@ -18,59 +18,71 @@ import numpy as np
 from fxgrad.recorder import Operation, is_jaxpr, is_literal
 
 
-def operation_key(operation: Operation) -> Hashable:
-    """The structure of one operation, but for which values its operands are."""
+def operation_key(operation: Operation, *, is_followed: bool = False) -> Hashable:
+    """The structure of one operation, but for which values its operands are.
+
+    Two callbacks that hold different lists are different programs. Where Python runs again to be
+    followed, it has made such containers anew, and any list is the same as another.
+    """
     return (
         operation.primitive,
-        tuple((name, params_key(value)) for name, value in sorted(operation.params.items())),
-        tuple(map(aval_key, operation.input_avals)),
+        tuple(
+            (name, params_key(value, is_followed))
+            for name, value in sorted(operation.params.items())
+        ),
+        operation.input_avals,
+        _identity(operation.context),
     )
 
 
-def aval_key(aval: Any) -> Hashable:
-    """Shape, dtype, weak type and, where types carry it, sharding."""
-    return aval
-
-
-def params_key(value: Any) -> Hashable:
+def params_key(value: Any, is_followed: bool = False) -> Hashable:
     """The structure of a parameter: jaxprs by their equations, functions by code and captures."""
     if is_jaxpr(value):
-        return jaxpr_key(value)
+        return jaxpr_key(value, is_followed)
     if isinstance(value, tuple | list):
-        return (type(value).__name__, *map(params_key, value))
+        return (type(value).__name__, *(params_key(item, is_followed) for item in value))
     if isinstance(value, dict):
-        return tuple((name, params_key(item)) for name, item in value.items())
+        return tuple((name, params_key(item, is_followed)) for name, item in value.items())
     if isinstance(value, types.FunctionType | types.MethodType | functools.partial):
-        return _callable_key(value, ())
+        return _callable_key(value, (), is_followed)
     if isinstance(value, np.ndarray):
         return constant_key(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = (getattr(value, field.name) for field in dataclasses.fields(value))
-        return (type(value), *map(params_key, fields))
+        return (type(value), *(params_key(item, is_followed) for item in fields))
     return _identity(value)
 
 
-def _callable_key(value: Any, within: tuple[Any, ...]) -> Hashable:
+def is_custom(equation: Any) -> bool:
+    """Whether an equation holds custom derivative rules; none is taken below a recording."""
+    return equation.primitive.name.startswith("custom_")
+
+
+def _callable_key(value: Any, within: tuple[Any, ...], is_followed: bool) -> Hashable:
     """A function by its code and what it captures, since Python makes it anew each time."""
     if any(value is outer for outer in within):
         return "recursion"
     within = (*within, value)
     if isinstance(value, functools.partial):
         held = (*value.args, *value.keywords.values())
-        return (*value.keywords, *(_held_key(item, within) for item in (value.func, *held)))
+        return (
+            *value.keywords,
+            *(_held_key(item, within, is_followed) for item in (value.func, *held)),
+        )
     if isinstance(value, types.MethodType):
-        return (_held_key(value.__func__, within), _Same(value.__self__))
+        return (_held_key(value.__func__, within, is_followed), _Same(value.__self__))
     cells = [_contents(cell) for cell in value.__closure__ or ()]
-    held = (*cells, *(value.__defaults__ or ()))
-    held_keys = (_held_key(item, within) for item in held)
+    keyword_defaults = (value.__kwdefaults__ or {}).items()
+    held = (*cells, *(value.__defaults__ or ()), *(item for _, item in keyword_defaults))
+    held_keys = (_held_key(item, within, is_followed) for item in held)
     return (value.__code__, _Same(value.__globals__), *held_keys)
 
 
-def _held_key(value: Any, within: tuple[Any, ...]) -> Hashable:
+def _held_key(value: Any, within: tuple[Any, ...], is_followed: bool) -> Hashable:
     is_callable = isinstance(value, types.FunctionType | types.MethodType | functools.partial)
-    if isinstance(value, list | dict):
-        return _SameContainer(value)
-    return _callable_key(value, within) if is_callable else _identity(value)
+    if is_followed and isinstance(value, list | dict | set):
+        return type(value)
+    return _callable_key(value, within, is_followed) if is_callable else _identity(value)
 
 
 def _contents(cell: Any) -> Any:
@@ -80,7 +92,7 @@ def _contents(cell: Any) -> Any:
         return None
 
 
-def jaxpr_key(jaxpr: Any) -> Hashable:
+def jaxpr_key(jaxpr: Any, is_followed: bool) -> Hashable:
     """The equations of a jaxpr with its variables numbered in order."""
     inner = getattr(jaxpr, "jaxpr", jaxpr)
     numbers: dict[Any, int] = {}
@@ -96,7 +108,12 @@ def jaxpr_key(jaxpr: Any) -> Hashable:
             equation.primitive,
             tuple(map(atom, equation.invars)),
             tuple((atom(v), v.aval) for v in equation.outvars),
-            tuple((name, params_key(item)) for name, item in sorted(equation.params.items())),
+            tuple(
+                (name, params_key(item, is_followed))
+                for name, item in sorted(equation.params.items())
+                if not (is_custom(equation) and name not in ("call_jaxpr", "num_consts"))
+            ),
+            _identity(equation.ctx),
         )
         for equation in inner.eqns
     )
@@ -124,30 +141,15 @@ class _Same:
         return isinstance(other, _Same) and self._value is other._value
 
 
-class _SameContainer:
-    """Compares a list or a dict: one that is kept is itself, whatever it has come to hold; one that
-    is made anew each time must hold the same.
-    """
-
-    def __init__(self, value: Any) -> None:
-        self._value = value
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        self._content = tuple((name, _identity(item)) for name, item in items)
-
-    def __hash__(self) -> int:
-        return hash(type(self._value))
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _SameContainer):
-            return False
-        return self._value is other._value or self._content == other._content
-
-
 def _identity(value: Any) -> Hashable:
     if isinstance(value, jax.Array):
         return _Same(value)
     if isinstance(value, float | complex):
         return (type(value), repr(value))  # 0.0 is not -0.0, and NaN is itself
+    if isinstance(value, tuple | frozenset):
+        return (type(value), *map(_identity, value))  # (1,) is not (True,)
+    if isinstance(value, np.generic):
+        return constant_key(value)
     try:
         hash(value)
     except TypeError:

@@ -50,8 +50,7 @@ class Node:
     """One segment of a path and what follows it.
 
     A node with a `guard` is a decision; one with an `output` is the end of a path. At the end of a
-    path that is neither, Python runs again: it raised an exception there, or it returned an object
-    that it had made.
+    path that is neither, Python runs again: it raised an exception there.
 
     Attributes:
       operations: what was heard since the node above.
