@@ -7,7 +7,6 @@ of them, and where the value of a forced tracer comes from, is its listener's to
 
 from __future__ import annotations
 
-import functools
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -312,56 +311,11 @@ def is_literal(atom: Any) -> bool:
     return isinstance(atom, jex.Literal)
 
 
-@functools.cache
-def self_check() -> str:
-    """Why this JAX cannot be recorded, or the empty string.
-
-    Records a function with a decision inside a derivative, and compares with what eager gives.
-    """
-    if _import_error is not None:
-        return f"JAX {jax.__version__} has moved what the recorder needs: {_import_error}"
-    try:
-        heard = _Check()
-        recorder = record(_checked, heard.arguments, heard)[1]
-        recorder.invalidate()
-    except Exception as error:
-        return f"JAX {jax.__version__} cannot be recorded: {type(error).__name__}: {error}"
-    if not heard.operations or heard.forced != 1:
-        return f"JAX {jax.__version__} hides operations or decisions from the recorder"
-    return ""
-
-
-def _checked(x: Any) -> Any:
-    return jax.grad(lambda y: y * y if y > 0 else -y)(x)
-
-
-class _Check:
-    """A listener that counts, and answers every question with true."""
-
-    def __init__(self) -> None:
-        self.operations = 0
-        self.forced = 0
-        self._asked: set[Slot] = set()
-
-    def arguments(self, recorder: Recorder) -> Any:
-        return (recorder.tracer(jax.typeof(np.float32(3))),), {}
-
-    def hear(self, operation: Operation) -> None:
-        self.operations += 1
-
-    def capture(self, value: Any) -> Slot:
-        raise NotImplementedError
-
-    def force(self, slot: Slot) -> np.ndarray:
-        self._asked.add(slot)
-        self.forced = len(self._asked)
-        return np.array(True)
-
-    def is_live(self) -> bool:
-        return False
-
-    def value(self, slot: Slot) -> Any:
-        raise NotImplementedError
+def why_unavailable() -> str:
+    """Why this JAX lacks what a recorder needs, or the empty string."""
+    if _import_error is None:
+        return ""
+    return f"JAX {jax.__version__} has moved what the recorder needs: {_import_error}"
 
 
 def is_outermost() -> bool:

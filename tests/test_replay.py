@@ -15,6 +15,7 @@ import fxgrad as fx
 from fxgrad import recorder
 from fxgrad.errors import ImpureWarning, ModeError
 from fxgrad.execution.replay import MAX_VALUES
+from fxgrad.replay.self_check import self_check
 from fxgrad.replay.session import MAX_CHILDREN
 from tests.programs import PROGRAMS
 
@@ -477,7 +478,7 @@ def test_the_recorder_answers_no_idle_question():
 
 def test_a_jax_that_cannot_be_recorded_leaves_the_other_modes(monkeypatch):
     monkeypatch.setattr(recorder, "_abstract_eval", lambda *_: ([], ()))
-    recorder.self_check.cache_clear()
+    self_check.cache_clear()
     try:
         function = replay(lambda x: x + 1)
         with pytest.raises(ModeError, match=r"cannot be recorded.*'eager' or 'static'"):
@@ -487,7 +488,7 @@ def test_a_jax_that_cannot_be_recorded_leaves_the_other_modes(monkeypatch):
                 np.testing.assert_allclose(function(x), x + 1)
     finally:
         monkeypatch.undo()
-        recorder.self_check.cache_clear()
+        self_check.cache_clear()
 
 
 def test_nothing_warns_in_an_ordinary_recording():

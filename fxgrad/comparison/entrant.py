@@ -11,7 +11,8 @@ import jax.numpy as jnp
 
 from fxgrad.comparison.timing import Timing
 from fxgrad.compilation import Work, heard
-from fxgrad.execution.function import BoundFunction, Function
+from fxgrad.execution.function import Function
+from fxgrad.execution.method import BoundFunction
 from fxgrad.modes import Mode
 from fxgrad.modes import mode as within_mode
 

@@ -15,7 +15,8 @@ from fxgrad.comparison.entrant import Entrant
 from fxgrad.comparison.environment import this_environment
 from fxgrad.comparison.result import Comparison
 from fxgrad.errors import OptionError, ValueDependenceError
-from fxgrad.execution.function import BoundFunction, Function, function
+from fxgrad.execution.function import Function, function
+from fxgrad.execution.method import BoundFunction
 from fxgrad.modes import MODES, Mode, check_mode
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import threading
 import weakref
 from collections.abc import Callable, Iterable
@@ -14,6 +13,7 @@ import jax
 from fxgrad.errors import ArgumentError
 from fxgrad.execution.eager import Eager
 from fxgrad.execution.explain import Explanation, History
+from fxgrad.execution.method import BoundFunction, method_of
 from fxgrad.execution.options import UNSET, Options, names
 from fxgrad.execution.replay import Replay
 from fxgrad.execution.static import Static
@@ -146,69 +146,8 @@ class Function(Generic[P, R]):
                 "as a pytree.",
                 path="self",
             ) from None
-        method, options = _method(self._fun, alive), self._options.without_first(self._fun)
+        method, options = method_of(self._fun, alive), self._options.without_first(self._fun)
         return alive, Function(method, self._mode, options, watch_remaking=False)
-
-
-class BoundFunction(Generic[R]):
-    """A Function looked up on an instance. It answers all that a `Function` answers."""
-
-    def __init__(
-        self, function: Function[..., R], instance: object, *, instance_is_argument: bool
-    ) -> None:
-        self.__func__ = function
-        self.__self__ = instance  # keeps the instance alive during the call
-        self.__doc__ = function.__doc__
-        self._leading = (instance,) if instance_is_argument else ()
-
-    def __call__(self, *args: Any, **kwargs: Any) -> R:
-        """Call the method in the mode that wins here."""
-        return self.__func__(*self._leading, *args, **kwargs)
-
-    def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:
-        """The static graph for these arguments; see `Function.lower`."""
-        return self.__func__.lower(*self._leading, *args, **kwargs)
-
-    def in_mode(self, mode: Mode) -> BoundFunction[R]:
-        """The same method of the same instance; see `Function.in_mode`."""
-        function, is_argument = self.__func__.in_mode(mode), bool(self._leading)
-        return BoundFunction(function, self.__self__, instance_is_argument=is_argument)
-
-    @property
-    def __signature__(self) -> inspect.Signature:
-        call_shape = inspect.signature(self.__func__)
-        parameters = list(call_shape.parameters.values())
-        return call_shape.replace(parameters=parameters[len(self._leading) :])
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__func__, name)
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, BoundFunction)
-            and self.__func__ is other.__func__
-            and self.__self__ is other.__self__
-        )
-
-    def __hash__(self) -> int:
-        return hash((id(self.__func__), id(self.__self__)))
-
-    def __repr__(self) -> str:
-        return f"{self.__func__!r} of {self.__self__!r}"
-
-
-def _method(fun: Callable[..., R], alive: weakref.ref[Any]) -> Callable[..., R]:
-    """`fun` with its first argument taken from a weak reference."""
-
-    @functools.wraps(fun)
-    def method(*args: Any, **kwargs: Any) -> R:
-        return fun(alive(), *args, **kwargs)
-
-    call_shape = call_shape_of(fun)
-    if call_shape is not None:
-        rest = list(call_shape.parameters.values())[1:]
-        method.__signature__ = call_shape.replace(parameters=rest)  # type: ignore[attr-defined]
-    return method
 
 
 @overload

@@ -28,10 +28,10 @@ from fxgrad.recorder import (
     Recorder,
     is_outermost,
     is_tracer,
-    self_check,
     trace_context,
 )
 from fxgrad.replay.paths import PathTree, path_tree
+from fxgrad.replay.self_check import self_check
 from fxgrad.replay.session import ImpureError, Session
 from fxgrad.replay.structure import params_key
 from fxgrad.replay.tree import Node, Walk, walk
