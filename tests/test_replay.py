@@ -422,6 +422,21 @@ def test_a_function_that_closes_over_an_outer_tracer_runs_inline():
     np.testing.assert_allclose(jax.grad(outer)(2.0), jnp.sum(x), rtol=1e-6)
 
 
+def test_effects_of_a_function_that_closes_over_an_outer_tracer_happen_once():
+    seen = []
+
+    def outer(y):
+        def fun(x):
+            jax.debug.callback(lambda v: seen.append(float(v)), x[0])
+            return jnp.sum(x * y)
+
+        return replay(fun)(x)
+
+    jax.grad(outer)(2.0)
+    jax.effects_barrier()
+    assert seen == [-1.0]
+
+
 def test_hessian_and_jacobian_through_decisions():
     def fun(x):
         while jnp.sum(x**2) < 50:

@@ -145,6 +145,7 @@ class Replay:
         try:
             result = session.run(self._fun, call.with_tracers)
         except ForeignTracerError:
+            session.root = None  # what was heard belongs to the outer transform
             return self._fun(*call.args, **call.kwargs)
         except ImpureError as error:
             self._give_up(key, error)

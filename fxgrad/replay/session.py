@@ -17,7 +17,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from fxgrad.places import Place, calling_place
-from fxgrad.recorder import Operation, RecordedTracer, Recorder, Slot, record, running
+from fxgrad.recorder import (
+    ForeignTracerError,
+    Operation,
+    RecordedTracer,
+    Recorder,
+    Slot,
+    record,
+    running,
+)
 from fxgrad.replay.program import PROGRAMS
 from fxgrad.replay.structure import constant_key, operation_key
 from fxgrad.replay.tree import Node, Output, Walk, guard_key
@@ -75,7 +83,7 @@ class Session:
 
         try:
             returned, recorder = record(fun, starting, self)
-        except ImpureError:
+        except (ImpureError, ForeignTracerError):
             raise
         except BaseException:
             self._end_by_exception()
