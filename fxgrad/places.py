@@ -98,6 +98,6 @@ def _place(filename: str, lineno: int) -> Place:
 def _short(filename: str) -> str:
     try:
         relative = os.path.relpath(filename)
-    except ValueError:  # another drive
+    except (ValueError, OSError):  # another drive, or a working folder that is gone
         return filename
     return Path(filename).name if relative.startswith("..") else relative
