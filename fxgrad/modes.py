@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from typing import Final, Literal, get_args
 
@@ -26,6 +26,12 @@ def check_mode(name: object, *, source: str = "mode=") -> Mode:
             return known
     choices = " or ".join(repr(known) for known in MODES)
     raise ModeError(f"{source}{name!r} is not a mode. Write {choices}.", mode=name)
+
+
+def check_modes(names: Mode | Sequence[Mode]) -> tuple[Mode, ...]:
+    """One mode or several, each checked as by `check_mode`."""
+    several = [names] if isinstance(names, str) else names
+    return tuple(check_mode(name) for name in several)
 
 
 @functools.cache

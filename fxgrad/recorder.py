@@ -32,14 +32,12 @@ else:
 
 # JAX asks `is_concrete` as a mere optimisation in a dozen places. These are the askers that need
 # the value: Python's conversions, JAX's own demands, and what is an error in the absence of one.
-_CONVERSIONS: Final = frozenset(
-    ["__bool__", "__int__", "__index__", "__hex__", "__oct__", "concrete_or_error"]
+_DEMANDS: Final = frozenset(
+    [
+        *("__bool__", "__int__", "__index__", "__hex__", "__oct__", "concrete_or_error"),
+        *("_is_slice_element_none_or_constant_or_symbolic", "expand_bool_indices", "fori_loop"),
+    ]
 )
-_DEMANDS: Final = _CONVERSIONS | {
-    "_is_slice_element_none_or_constant_or_symbolic",
-    "expand_bool_indices",
-    "fori_loop",
-}
 _PASSED_ON: Final = frozenset(["to_concrete_value", "is_concrete"])
 _JAX_FOLDER: Final = jax.__file__.removesuffix("__init__.py")
 _JAXPRS: Final = (jex.Jaxpr, getattr(jex, "ClosedJaxpr", jex.Jaxpr))  # one class from 0.11 on

@@ -233,6 +233,7 @@ def test_a_function_that_is_not_pure_is_named_and_runs_in_eager():
     assert "cannot be replayed: sin where cos" in fun.explain().fallbacks[0]
     fun(x)
     assert len(calls) == 4  # recorded, followed, eager, eager
+    assert fun.stats().python_runs == 4
 
 
 def test_values_that_never_repeat_do_not_fill_the_table():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,8 @@ from fxgrad.execution.function import Function
 from fxgrad.execution.method import BoundFunction
 from fxgrad.modes import Mode
 from fxgrad.modes import mode as within_mode
+
+T = TypeVar("T")
 
 
 class Entrant:
@@ -59,6 +62,12 @@ class Entrant:
 
     def _copied_if_donated(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         return jax.tree.map(_copied, args) if self._function.donates else args
+
+
+def rotated(entrants: Sequence[T], turn: int) -> tuple[T, ...]:
+    """All of them, beginning with another one at each turn."""
+    first = turn % len(entrants)
+    return (*entrants[first:], *entrants[:first])
 
 
 def _program_bytes(function: Any, *args: Any) -> int | None:

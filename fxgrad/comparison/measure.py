@@ -11,13 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fxgrad.comparison.entrant import Entrant
+from fxgrad.comparison.entrant import Entrant, rotated
 from fxgrad.comparison.environment import this_environment
 from fxgrad.comparison.result import Comparison
 from fxgrad.errors import OptionError, ValueDependenceError
 from fxgrad.execution.function import Function, function
 from fxgrad.execution.method import BoundFunction
-from fxgrad.modes import MODES, Mode, check_mode
+from fxgrad.modes import MODES, Mode, check_modes
 
 
 def compare(
@@ -54,17 +54,14 @@ def compare(
       ModeError: one of `modes` is not a mode.
       ValueDependenceError: no mode could run `fun`.
     """
-    if isinstance(modes, str):
-        modes = (modes,)
+    modes = check_modes(modes)
     if calls < 1 or warmup < 0 or not modes:
         raise OptionError(
             f"calls={calls}, warmup={warmup}, modes={modes!r}: a comparison has at least 1 steady "
             "call, 0 calls to warm up, and 1 mode.",
             option="calls",
         )
-    entrants: dict[Mode, Entrant] = {
-        check_mode(mode): Entrant(mode, _fresh(fun, mode)) for mode in modes
-    }
+    entrants: dict[Mode, Entrant] = {mode: Entrant(mode, _fresh(fun, mode)) for mode in modes}
     outputs, failures = _first_calls(entrants, args)
     for _ in range(warmup):
         for entrant in entrants.values():
@@ -147,8 +144,7 @@ def _steady_calls(
     for turn in range(calls):
         if turn >= 5 and time.perf_counter() - start > max_seconds:
             return
-        first = turn % len(entrants)
-        for entrant in (*entrants[first:], *entrants[:first]):
+        for entrant in rotated(entrants, turn):
             entrant.call(*args)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from fxgrad.closures import closure_of
 from fxgrad.errors import RetraceWarning
 from fxgrad.places import Place, code_of, place_of_function
 from fxgrad.signature import CallSignature
@@ -94,8 +95,7 @@ def _captured(fun: Any) -> tuple[Any, ...]:
         return (*map(_token, held), *_captured(fun.func))
     if hasattr(fun, "__self__") and hasattr(fun, "__func__"):
         return (_token(fun.__self__), *_captured(fun.__func__))
-    cells = getattr(fun, "__closure__", None) or ()
-    return tuple(_token(cell.cell_contents) for cell in cells if _is_filled(cell))
+    return tuple(map(_token, closure_of(fun)))
 
 
 def _token(value: Any) -> Any:
@@ -119,11 +119,3 @@ def _are_same(before: Any, after: Any) -> bool:
     if isinstance(before, weakref.ref) and isinstance(after, weakref.ref):
         return before() is not None and before() is after()
     return before == after
-
-
-def _is_filled(cell: Any) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018
-    except ValueError:
-        return False
-    return True

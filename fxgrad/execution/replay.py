@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import inspect
 import threading
 import types
@@ -15,6 +14,7 @@ from typing import Any, Final
 import jax
 import numpy as np
 
+from fxgrad.closures import closure_of
 from fxgrad.compilation import heard
 from fxgrad.errors import ImpureWarning, ModeError
 from fxgrad.execution.explain import History
@@ -33,17 +33,14 @@ from fxgrad.recorder import (
 from fxgrad.replay.paths import PathTree, path_tree
 from fxgrad.replay.self_check import self_check
 from fxgrad.replay.session import ImpureError, Session
-from fxgrad.replay.structure import params_key
+from fxgrad.replay.structure import PLAIN, params_key
 from fxgrad.replay.tree import Node, Walk, walk
 
 MAX_TREES: Final = 256
 MAX_VALUES: Final = 32
 _ARRAYS: Final = (jax.Array, np.ndarray, np.generic)
 # What cannot change between two calls, so that a path may be told by its value.
-_PLAIN: Final = (
-    *(bool, int, float, complex, str, bytes, type(None), np.dtype),
-    *(enum.Enum, type, types.FunctionType, types.BuiltinFunctionType),
-)
+_CONSTANT: Final = (*PLAIN, types.FunctionType, types.BuiltinFunctionType)
 
 
 @dataclass(frozen=True)
@@ -54,19 +51,16 @@ class _Call:
     kwargs: Mapping[str, Any]
     leaves: list[Any]
     tree: Any
-    is_traced: list[bool]
 
     def arrays(self) -> list[Any]:
         """The leaves that are inputs of the programs."""
-        return [
-            leaf for leaf, is_traced in zip(self.leaves, self.is_traced, strict=True) if is_traced
-        ]
+        return [leaf for leaf in self.leaves if isinstance(leaf, _ARRAYS)]
 
     def with_tracers(self, recorder: Recorder) -> Any:
         """The arguments with a tracer for each array."""
         leaves = [
-            recorder.tracer(jax.typeof(leaf)) if is_traced else leaf
-            for leaf, is_traced in zip(self.leaves, self.is_traced, strict=True)
+            recorder.tracer(jax.typeof(leaf)) if isinstance(leaf, _ARRAYS) else leaf
+            for leaf in self.leaves
         ]
         return jax.tree.unflatten(self.tree, leaves)
 
@@ -84,7 +78,7 @@ class Replay:
         self._trees: OrderedDict[Hashable, Node] = OrderedDict()
         self._held: dict[Hashable, tuple[Any, ...]] = {}
         self._numbers: dict[Hashable, set[str]] = {}
-        self._eager: dict[Hashable, str] = {}
+        self._eager: set[Hashable] = set()
         self.counts = Counts()
 
     def __call__(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -116,7 +110,7 @@ class Replay:
             return self._run_eagerly(args, kwargs)
         if any(map(is_tracer, leaves)):
             return self._run_eagerly(args, kwargs)
-        call = _Call(args, kwargs, leaves, tree, [isinstance(leaf, _ARRAYS) for leaf in leaves])
+        call = _Call(args, kwargs, leaves, tree)
         key = self._key(call)
         if key in self._eager or not self._is_plain(call) or self._keeps_changing(call):
             return self._run_eagerly(args, kwargs)
@@ -146,10 +140,10 @@ class Replay:
             result = session.run(self._fun, call.with_tracers)
         except ForeignTracerError:
             session.root = None  # what was heard belongs to the outer transform
-            return self._fun(*call.args, **call.kwargs)
+            return self._run_eagerly(call.args, call.kwargs)
         except ImpureError as error:
             self._give_up(key, error)
-            return self._fun(*call.args, **call.kwargs)
+            return self._run_eagerly(call.args, call.kwargs)
         finally:
             self._remember(key, session)
         return result
@@ -172,7 +166,7 @@ class Replay:
         where = f" at {error.place}" if error.place else ""
         name = getattr(self._fun, "__qualname__", repr(self._fun))
         reason = f"{name} cannot be replayed: {error.what}{where}"
-        self._eager[key] = reason
+        self._eager.add(key)
         self._trees.pop(key, None)
         self._history.add_fallback(reason)
         place = calling_place()
@@ -182,8 +176,8 @@ class Replay:
 
     def _key(self, call: _Call) -> Hashable:
         leaves = (
-            jax.typeof(leaf) if is_traced else params_key(leaf)
-            for leaf, is_traced in zip(call.leaves, call.is_traced, strict=True)
+            jax.typeof(leaf) if isinstance(leaf, _ARRAYS) else params_key(leaf)
+            for leaf in call.leaves
         )
         captured = tuple(map(id, self._captures.now()))
         return (call.tree, tuple(leaves), trace_context(), captured)
@@ -191,24 +185,22 @@ class Replay:
     def _keeps_changing(self, call: _Call) -> bool:
         """Whether a Python number has had too many values to record a path for each."""
         for position, leaf in enumerate(call.leaves):
-            if isinstance(leaf, int | float | complex):
-                seen = self._numbers.setdefault((call.tree, position), set())
-                if repr(leaf) not in seen:
-                    if len(seen) == MAX_VALUES:
-                        self._history.add_fallback(
-                            f"an argument that is a Python {type(leaf).__name__} has had "
-                            f"{MAX_VALUES} values; calls with others run in eager. To make it an "
-                            "input, pass an array: jnp.asarray(x)"
-                        )
-                    seen.add(repr(leaf))
-                    if len(seen) > MAX_VALUES:
-                        seen.discard(repr(leaf))
-                        return True
+            if not isinstance(leaf, int | float | complex):
+                continue
+            seen = self._numbers.setdefault((call.tree, position), set())
+            if repr(leaf) not in seen and len(seen) == MAX_VALUES:
+                self._history.add_fallback(
+                    f"an argument that is a Python {type(leaf).__name__} has had {MAX_VALUES} "
+                    "values; calls with others run in eager. To make it an input, pass an array: "
+                    "jnp.asarray(x)"
+                )
+                return True
+            seen.add(repr(leaf))
         return False
 
     def _is_plain(self, call: _Call) -> bool:
         """Whether no leaf is an object that could change without the path being told."""
-        odd = [leaf for leaf in call.leaves if not isinstance(leaf, (*_PLAIN, *_ARRAYS))]
+        odd = [leaf for leaf in call.leaves if not isinstance(leaf, (*_CONSTANT, *_ARRAYS))]
         if not odd:
             return True
         named = bind_names(call_shape_of(self._fun), call.args, call.kwargs)
@@ -219,9 +211,8 @@ class Replay:
             for leaf in odd
             if id(leaf) not in static
         ]
-        if reasons and reasons[0] not in self._eager.values():
-            self._eager[id(self), reasons[0]] = reasons[0]
-            self._history.add_fallback(reasons[0])
+        for reason in reasons:
+            self._history.add_fallback(reason)
         return not reasons
 
 
@@ -230,7 +221,6 @@ class _Captures:
 
     def __init__(self, fun: Callable[..., Any]) -> None:
         self._fun = inspect.unwrap(fun)
-        self._cells = getattr(self._fun, "__closure__", None) or ()
         self._globals = getattr(self._fun, "__globals__", {})
         code = code_of(fun) if isinstance(self._fun, types.FunctionType) else None
         self._names = tuple(sorted(_names(code))) if code else ()
@@ -238,7 +228,7 @@ class _Captures:
     def now(self) -> tuple[Any, ...]:
         """The objects themselves."""
         return (
-            *(_contents(cell) for cell in self._cells),
+            *closure_of(self._fun),
             *(self._globals.get(name) for name in self._names),
             *(getattr(self._fun, "__defaults__", None) or ()),
             *(getattr(self._fun, "__kwdefaults__", None) or {}).values(),
@@ -249,10 +239,3 @@ def _names(code: types.CodeType) -> set[str]:
     """The names that a code object and those inside of it may read from the module."""
     inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
     return set(code.co_names).union(*map(_names, inner))
-
-
-def _contents(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # not filled yet
-        return None

@@ -8,7 +8,6 @@ longer recorded, operations run as eager runs them.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Hashable
 from typing import Any, Final
 
@@ -27,18 +26,14 @@ from fxgrad.recorder import (
     running,
 )
 from fxgrad.replay.program import PROGRAMS
-from fxgrad.replay.structure import constant_key, operation_key
+from fxgrad.replay.structure import PLAIN, constant_key, operation_key
 from fxgrad.replay.tree import Node, Output, Walk, guard_key
 
 # A guard that keeps seeing new values, such as a logged loss, must not fill the table.
 MAX_CHILDREN: Final = 32
 
-
 # What a path may return again and again, without Python making it anew.
-_REPEATABLE: Final = (
-    *(Slot, jax.Array, np.ndarray, np.generic, np.dtype),
-    *(bool, int, float, complex, str, bytes, type(None), type, enum.Enum),
-)
+_REPEATABLE: Final = (Slot, jax.Array, np.ndarray, np.generic, *PLAIN)
 
 
 class ImpureError(BaseException):
@@ -103,7 +98,7 @@ class Session:
         known = self._following.operations
         if self._heard == len(known) or not _is_same(operation, known[self._heard]):
             expected = _name(known[self._heard]) if self._heard < len(known) else "no operation"
-            raise ImpureError(f"{_name(operation)} where {expected} was recorded", _place())
+            raise ImpureError(f"{_name(operation)} where {expected} was recorded", calling_place())
         self._heard += 1
 
     def capture(self, value: Any) -> Slot:
@@ -116,7 +111,7 @@ class Session:
         if self._following is None:
             self._captured[slot] = self._values[slot] = _held(value)
         elif not _is_same_array(self._following.captured.get(slot), value):
-            raise ImpureError("another captured array than was recorded", _place())
+            raise ImpureError("another captured array than was recorded", calling_place())
         return slot
 
     def force(self, slot: Slot) -> np.ndarray:
@@ -151,7 +146,7 @@ class Session:
     def _follow(self, slot: Slot) -> np.ndarray:
         node = self._path[self._position]
         if self._heard != len(node.operations) or slot != node.guard:
-            raise ImpureError("a value is needed where none was recorded", _place())
+            raise ImpureError("a value is needed where none was recorded", calling_place())
         answer = self._answers[self._position]
         self._position += 1
         self._heard = 0
@@ -198,7 +193,7 @@ class Session:
             program=PROGRAMS.get(self._pending, inputs, outputs) if must_run else None,
             captured=self._captured,
             guard=guard,
-            place=_place() if guard is not None else None,
+            place=calling_place() if guard is not None else None,
             output=output,
         )
         self._pending, self._captured = [], {}
@@ -287,7 +282,3 @@ def _held(value: Any) -> Any:
 
 def _leaf(leaf: Any) -> Any:
     return leaf.slot if isinstance(leaf, RecordedTracer) else leaf
-
-
-def _place() -> Place | None:
-    return calling_place()

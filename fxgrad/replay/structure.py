@@ -7,15 +7,23 @@ is heard has the structure of what was recorded.
 from __future__ import annotations
 
 import dataclasses
+import enum
 import functools
 import types
 from collections.abc import Hashable
-from typing import Any
+from typing import Any, Final
 
 import jax
 import numpy as np
 
+from fxgrad.closures import closure_of
 from fxgrad.recorder import Operation, is_jaxpr, is_literal
+
+# Python values that cannot change: equal ones are the same.
+PLAIN: Final = (
+    *(bool, int, float, complex, str, bytes, type(None)),
+    *(np.dtype, enum.Enum, type),
+)
 
 
 def operation_key(operation: Operation, *, is_followed: bool = False) -> Hashable:
@@ -53,7 +61,7 @@ def params_key(value: Any, is_followed: bool = False) -> Hashable:
     return _identity(value)
 
 
-def is_custom(equation: Any) -> bool:
+def _is_custom(equation: Any) -> bool:
     """Whether an equation holds custom derivative rules; none is taken below a recording."""
     return equation.primitive.name.startswith("custom_")
 
@@ -71,9 +79,8 @@ def _callable_key(value: Any, within: tuple[Any, ...], is_followed: bool) -> Has
         )
     if isinstance(value, types.MethodType):
         return (_held_key(value.__func__, within, is_followed), _Same(value.__self__))
-    cells = [_contents(cell) for cell in value.__closure__ or ()]
-    keyword_defaults = (value.__kwdefaults__ or {}).items()
-    held = (*cells, *(value.__defaults__ or ()), *(item for _, item in keyword_defaults))
+    keyword_defaults = (value.__kwdefaults__ or {}).values()
+    held = (*closure_of(value), *(value.__defaults__ or ()), *keyword_defaults)
     held_keys = (_held_key(item, within, is_followed) for item in held)
     return (value.__code__, _Same(value.__globals__), *held_keys)
 
@@ -83,13 +90,6 @@ def _held_key(value: Any, within: tuple[Any, ...], is_followed: bool) -> Hashabl
     if is_followed and isinstance(value, list | dict | set):
         return type(value)
     return _callable_key(value, within, is_followed) if is_callable else _identity(value)
-
-
-def _contents(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # not filled yet
-        return None
 
 
 def jaxpr_key(jaxpr: Any, is_followed: bool) -> Hashable:
@@ -111,7 +111,7 @@ def jaxpr_key(jaxpr: Any, is_followed: bool) -> Hashable:
             tuple(
                 (name, params_key(item, is_followed))
                 for name, item in sorted(equation.params.items())
-                if not (is_custom(equation) and name not in ("call_jaxpr", "num_consts"))
+                if not (_is_custom(equation) and name not in ("call_jaxpr", "num_consts"))
             ),
             _identity(equation.ctx),
         )

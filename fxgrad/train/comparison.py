@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import optax
 
-from fxgrad.comparison.entrant import Entrant
+from fxgrad.comparison.entrant import Entrant, rotated
 from fxgrad.comparison.environment import this_environment
 from fxgrad.comparison.record import TrainingRun
 from fxgrad.comparison.result import Comparison
 from fxgrad.comparison.timing import Timing
 from fxgrad.errors import DataError, ValueDependenceError
-from fxgrad.modes import MODES, Mode, check_mode
+from fxgrad.modes import MODES, Mode, check_modes
 from fxgrad.modes import mode as within_mode
 from fxgrad.train.loop import (
     EpochSource,
@@ -67,7 +67,7 @@ def compare_training(
     """
     check_epochs(epochs)
     trainees: dict[Mode, _Trainee] = {
-        mode: _Trainee(mode, loss, optimizer, state) for mode in _as_modes(modes)
+        mode: _Trainee(mode, loss, optimizer, state) for mode in check_modes(modes)
     }
     batch = None
     failures: dict[Mode, str] = {}
@@ -76,7 +76,7 @@ def compare_training(
         for number in range(epochs):
             seconds = {mode: t.entrant.seconds for mode, t in trainees.items()}
             for turn, batch in enumerate(epoch_of(batches, number, epochs)):
-                for mode in _rotated(list(trainees), turn):
+                for mode in rotated(list(trainees), turn):
                     _step(trainees, mode, batch, failures)
                     reporter.advance()
             if batch is None:
@@ -96,15 +96,6 @@ def compare_training(
         environment=this_environment(),
         training=runs,
     )
-
-
-def _as_modes(modes: Mode | Sequence[Mode]) -> list[Mode]:
-    return [check_mode(mode) for mode in ([modes] if isinstance(modes, str) else modes)]
-
-
-def _rotated(modes: list[Mode], turn: int) -> list[Mode]:
-    first = turn % len(modes)
-    return [*modes[first:], *modes[:first]]
 
 
 def _step(
