@@ -75,6 +75,18 @@ class ValueDependenceError(FxError, TypeError):
         self.line = line
 
 
+class NewPathError(FxError, RuntimeError):
+    """A call would have to be recorded or traced where that is not allowed.
+
+    Attributes:
+      name: the function.
+    """
+
+    def __init__(self, message: str, *, name: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
 class ModelError(FxError, ValueError):
     """A model was called without the state or the random key that it needs."""
 

@@ -104,6 +104,10 @@ class Listener(Protocol):
         """Whether operations are to be run at once from here on, as eager runs them."""
         ...
 
+    def hear_live(self) -> None:
+        """An operation has come up and is run at once."""
+        ...
+
     def value(self, slot: Slot) -> Any:
         """While live: the array of a slot."""
         ...
@@ -202,6 +206,7 @@ class Recorder(jax.core.Trace):
     def process_primitive(self, primitive: Any, tracers: Any, params: Any, /) -> Any:
         """Hear one primitive; JAX calls this."""
         if self.listener.is_live():
+            self.listener.hear_live()
             values = [self._live(value) for value in tracers]
             with running():
                 return primitive.bind(*values, **primitive.get_bind_params(params))

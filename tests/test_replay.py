@@ -14,7 +14,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 import fxgrad as fx
 from fxgrad import recorder
 from fxgrad.errors import ImpureWarning, ModeError
-from fxgrad.execution.replay import MAX_VALUES
+from fxgrad.execution.replayable import MAX_VALUES
 from fxgrad.replay.self_check import self_check
 from fxgrad.replay.session import MAX_CHILDREN
 from tests.programs import PROGRAMS

@@ -23,6 +23,7 @@ class Eager:
         """Run the function's Python, op by op."""
         self.counts.add_call()
         self.counts.add_python_run()
+        self.counts.add_uncompiled(1.0)
         mark = heard.work
         try:
             args = self._placement.place_arguments(args, kwargs)

@@ -26,6 +26,8 @@ class Stats:
       host_reads: values that replay read back to the host to decide a path. Eager and static have
         no such reads.
       misses: calls that no program built before could serve.
+      compiled_share: for each call the share of its operations that ran in programs of many, and
+        not one by one; the mean over all calls, from 0 to 1. 1 if there was no call.
       calls_by_mode: `calls`, for each mode it ran in.
       programs_by_mode: `programs`, for each mode it ran in.
     """
@@ -36,6 +38,7 @@ class Stats:
     compile_seconds: float
     host_reads: int
     misses: int
+    compiled_share: float
     calls_by_mode: dict[Mode, int]
     programs_by_mode: dict[Mode, int]
 
@@ -48,7 +51,8 @@ class Stats:
         return (
             f"{self.calls} calls{calls}, {self.python_runs} Python runs, "
             f"{self.programs} programs built{programs} in {self.compile_seconds:.2f} s, "
-            f"{self.misses} misses, {self.host_reads} host reads"
+            f"{self.misses} misses, {self.host_reads} host reads, "
+            f"{self.compiled_share:.0%} of operations compiled"
         )
 
 
@@ -65,6 +69,7 @@ class Counts:
         self.python_runs = 0
         self.misses = 0
         self.host_reads = 0
+        self.uncompiled = 0.0
         self.work = Work()
 
     def add_call(self) -> int:
@@ -85,8 +90,15 @@ class Counts:
 
     def add_host_reads(self, count: int) -> None:
         """So many guard values were read back."""
-        with self._lock:
-            self.host_reads += count
+        if count:
+            with self._lock:
+                self.host_reads += count
+
+    def add_uncompiled(self, share: float) -> None:
+        """A call ran such a share of its operations one by one."""
+        if share:
+            with self._lock:
+                self.uncompiled += share
 
     def add_work(self, work: Work, *, miss: bool) -> None:
         """A call compiled something, and was a miss if nothing built before could serve it."""
@@ -98,13 +110,16 @@ class Counts:
 def total(counts: dict[Mode, Counts]) -> Stats:
     """The sum over all modes."""
     every = list(counts.values())
+    calls = sum(count.calls for count in every)
+    uncompiled = sum(count.uncompiled for count in every)
     return Stats(
-        calls=sum(count.calls for count in every),
+        calls=calls,
         python_runs=sum(count.python_runs for count in every),
         programs=sum(count.work.programs for count in every),
         compile_seconds=sum(count.work.seconds for count in every),
         host_reads=sum(count.host_reads for count in every),
         misses=sum(count.misses for count in every),
+        compiled_share=1 - uncompiled / calls if calls else 1.0,
         calls_by_mode={mode: count.calls for mode, count in counts.items() if count.calls},
         programs_by_mode={m: count.work.programs for m, count in counts.items() if count.calls},
     )

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+import numpy as np
+
 from fxgrad.places import Place
 from fxgrad.replay.tree import Node
 
@@ -73,8 +75,8 @@ def path_tree(roots: Iterable[Node]) -> PathTree:
             RecordedSegment(
                 number=number,
                 parent=parent,
-                answer=node.answer,
-                operations=len(node.operations),
+                answer=_value_in_words(node),
+                operations=len(node.steps),
                 end="decision" if node.guard else "output" if node.output else "python",
                 place=node.place,
                 hits=node.hits,
@@ -82,6 +84,10 @@ def path_tree(roots: Iterable[Node]) -> PathTree:
         )
         waiting += [(child, number) for child in node.children.values()][::-1]
     return PathTree(tuple(segments))
+
+
+def _value_in_words(node: Node) -> str:
+    return "an array" if node.answer is None else np.array2string(node.answer, threshold=8)
 
 
 def _words(segment: RecordedSegment) -> str:

@@ -1,96 +1,91 @@
-"""Programs: segments compiled by XLA, shared by structure among all Functions, and bounded."""
+"""Programs: blocks compiled by XLA, shared by structure among all Functions, and bounded."""
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+import weakref
+from collections.abc import Callable, Hashable
 from typing import Any, Final
 
 import jax
 
-from fxgrad.recorder import Operation, Slot
-from fxgrad.replay.structure import constant_key, operation_key
+from fxgrad.replay.code import Block
 
 MAX_PROGRAMS: Final = 4096
+MAX_BYTES: Final = 4 << 30
+# XLA does not tell what a program holds. Resident memory on a CPU, with 4 to 1,600 operations.
+_BYTES_OF_A_PROGRAM: Final = 480 << 10
+_BYTES_OF_A_LINE: Final = 16 << 10
 
-Program = Callable[..., list[Any]]
+
+class Program:
+    """A block, compiled when it is called; when it has been evicted, at the next call again."""
+
+    __slots__ = ("__weakref__", "block", "jitted", "nbytes", "used")
+
+    def __init__(self, block: Block) -> None:
+        self.block = block
+        self.jitted: Callable[..., list[Any]] | None = None
+        self.used = True
+        self.nbytes = _BYTES_OF_A_PROGRAM + block.size * _BYTES_OF_A_LINE
+
+    def __call__(self, *inputs: Any) -> list[Any]:
+        """The outputs of the block."""
+        self.used = True
+        jitted = self.jitted
+        if jitted is None:
+            jitted = PROGRAMS.admit(self)
+        return jitted(*inputs)
 
 
 class Programs:
-    """Compiled programs; the least recently asked for leaves first."""
+    """The compiled programs. When they are too many, those not used for long are dropped."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_programs: int = MAX_PROGRAMS, max_bytes: int = MAX_BYTES) -> None:
+        self._max_programs = max_programs
+        self._max_bytes = max_bytes
         self._lock = threading.Lock()
-        self._by_structure: OrderedDict[Hashable, Program] = OrderedDict()
+        self._known: weakref.WeakValueDictionary[Hashable, Program] = weakref.WeakValueDictionary()
+        self._compiled: dict[Hashable, Program] = {}
+        self.nbytes = 0
 
-    def get(
-        self, operations: Sequence[Operation], inputs: Sequence[Slot], outputs: Sequence[Slot]
-    ) -> Program:
-        """The program that runs `operations` from the values of `inputs` to those of `outputs`."""
-        wiring = _Wiring(operations, inputs, outputs)
+    def __len__(self) -> int:
+        return len(self._compiled)
+
+    def get(self, block: Block) -> Program:
+        """The one program of this structure."""
         with self._lock:
-            program = self._by_structure.pop(wiring.key, None)
+            program = self._known.get(block.key)
             if program is None:
-                program = jax.jit(wiring.segment)
-            self._by_structure[wiring.key] = program
-            while len(self._by_structure) > MAX_PROGRAMS:
-                self._by_structure.popitem(last=False)
+                program = self._known[block.key] = Program(block)
         return program
 
+    def admit(self, program: Program) -> Callable[..., list[Any]]:
+        """What runs `program`. It takes the place of others if there are too many."""
+        with self._lock:
+            if program.jitted is not None:  # another thread was first
+                return program.jitted
+            program.jitted = jitted = jax.jit(program.block.run)
+            self._compiled[program.block.key] = program
+            self.nbytes += program.nbytes
+            self._evict(program)
+        return jitted
 
-class _Wiring:
-    """Operations with their slots numbered from 0 in order of appearance."""
-
-    def __init__(
-        self, operations: Sequence[Operation], inputs: Sequence[Slot], outputs: Sequence[Slot]
-    ) -> None:
-        numbers: dict[Slot, int] = {}
-        for slot in inputs:
-            numbers[slot] = len(numbers)
-        for operation in operations:
-            for slot in operation.results:
-                numbers[slot] = len(numbers)
-        self._operations = tuple(operations)
-        self._operands = [
-            [numbers[o] if isinstance(o, Slot) else _Literal(o) for o in operation.operands]
-            for operation in operations
-        ]
-        self._results = [[numbers[slot] for slot in o.results] for o in operations]
-        self._inputs = range(len(inputs))
-        self._outputs = [numbers[slot] for slot in outputs]
-        self.key: Hashable = (
-            len(inputs),
-            tuple(
-                (operation_key(operation), tuple(operands))
-                for operation, operands in zip(operations, self._operands, strict=True)
-            ),
-            tuple(self._outputs),
-        )
-
-    def segment(self, *inputs: Any) -> list[Any]:
-        """Bind every operation in order."""
-        values: dict[int, Any] = dict(zip(self._inputs, inputs, strict=True))
-        for operation, operands, results in zip(
-            self._operations, self._operands, self._results, strict=True
-        ):
-            read = [o.value if isinstance(o, _Literal) else values[o] for o in operands]
-            values.update(zip(results, operation.run(read), strict=True))
-        return [values[number] for number in self._outputs]
-
-
-class _Literal:
-    """A scalar operand, compared by type and exact value."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-        self._key = (type(value), constant_key(value), repr(value))
-
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Literal) and self._key == other._key
+    def _evict(self, newest: Program) -> None:
+        """Take turns: who has been used since its last turn is spared once more."""
+        for program in itertools.cycle(list(self._compiled.values())):
+            if len(self._compiled) <= self._max_programs and self.nbytes <= self._max_bytes:
+                return
+            if program is newest:
+                if len(self._compiled) == 1:
+                    return
+            elif program.used:
+                program.used = False
+            elif program.jitted is not None:
+                del self._compiled[program.block.key]
+                program.jitted = None
+                self.nbytes -= program.nbytes
 
 
 PROGRAMS: Final = Programs()

@@ -59,5 +59,8 @@ class _Check:
     def is_live(self) -> bool:
         return False
 
+    def hear_live(self) -> None:
+        raise NotImplementedError
+
     def value(self, slot: Slot) -> Any:
         raise NotImplementedError

@@ -25,15 +25,19 @@ from fxgrad.recorder import (
     record,
     running,
 )
+from fxgrad.replay.code import block_of_steps
 from fxgrad.replay.program import PROGRAMS
-from fxgrad.replay.structure import PLAIN, constant_key, operation_key
-from fxgrad.replay.tree import Node, Output, Walk, guard_key
+from fxgrad.replay.structure import PLAIN, Step, constant_key
+from fxgrad.replay.tree import Node, Output, Walk, guard_key, is_kept
 
 # A guard that keeps seeing new values, such as a logged loss, must not fill the table.
 MAX_CHILDREN: Final = 32
 
 # What a path may return again and again, without Python making it anew.
 _REPEATABLE: Final = (Slot, jax.Array, np.ndarray, np.generic, *PLAIN)
+
+
+WHOLE: Final = object()
 
 
 class ImpureError(BaseException):
@@ -49,7 +53,7 @@ class ImpureError(BaseException):
 
 
 class Session:
-    """Listens to one run. `Recorder` calls `hear`, `capture`, `force`, `is_live` and `value`."""
+    """Listens to one run. `Recorder` calls what `Listener` names."""
 
     def __init__(self, walked: Walk) -> None:
         self._values = walked.values
@@ -60,17 +64,22 @@ class Session:
         self._answered: dict[Slot, np.ndarray] = {}
         self._captures: dict[Hashable, tuple[Slot, Any]] = {}
         self._constants: dict[Slot, Operation] = {}
-        self._pending: list[Operation] = []
+        self._pending: list[Step] = []
         self._captured: dict[Slot, Any] = {}
         self._parent: Node | None = None
         self._live = False
         self._recorder: Recorder
         self.root: Node | None = walked.path[0] if walked.path else None
+        self._heard_all = 0
+        self._heard_live = 0
         self.host_reads = 0
         self.notes: list[str] = []
 
     def run(self, fun: Callable[..., Any], make_arguments: Callable[[Recorder], Any]) -> Any:
-        """Run `fun`, and return its output. The tree has grown by what was new."""
+        """Run `fun`, and return its output. The tree has grown by what was new.
+
+        `WHOLE` is returned if the path has no decision; then nothing of it has been run.
+        """
 
         def starting(recorder: Recorder) -> Any:
             self._recorder = recorder
@@ -90,14 +99,16 @@ class Session:
 
     def hear(self, operation: Operation) -> None:
         """Check an operation against what was recorded, or keep it."""
+        self._heard_all += 1
         if not operation.has_effects and all(map(self._is_constant, operation.operands)):
             self._constants.update(dict.fromkeys(operation.results, operation))
         if self._following is None:
-            self._pending.append(operation)
+            self._pending.append(Step(operation))
             return
-        known = self._following.operations
-        if self._heard == len(known) or not _is_same(operation, known[self._heard]):
-            expected = _name(known[self._heard]) if self._heard < len(known) else "no operation"
+        known = self._following.steps
+        if self._heard == len(known) or not _is_same(Step(operation), known[self._heard]):
+            more = self._heard < len(known)
+            expected = _name(known[self._heard].operation) if more else "no operation"
             raise ImpureError(f"{_name(operation)} where {expected} was recorded", calling_place())
         self._heard += 1
 
@@ -133,6 +144,15 @@ class Session:
         """Whether operations are to be run at once from here on."""
         return self._live
 
+    def hear_live(self) -> None:
+        """An operation runs by itself."""
+        self._heard_live += 1
+
+    @property
+    def share_live(self) -> float:
+        """The share of the operations of this run that did not run compiled."""
+        return self._heard_live / max(self._heard_all + self._heard_live, 1)
+
     def value(self, slot: Slot) -> Any:
         """The array of a slot, while live."""
         if slot not in self._values:
@@ -145,7 +165,7 @@ class Session:
 
     def _follow(self, slot: Slot) -> np.ndarray:
         node = self._path[self._position]
-        if self._heard != len(node.operations) or slot != node.guard:
+        if self._heard != len(node.steps) or slot != node.guard:
             raise ImpureError("a value is needed where none was recorded", calling_place())
         answer = self._answers[self._position]
         self._position += 1
@@ -178,19 +198,20 @@ class Session:
 
     def _segment(self, *, guard: Slot | None = None, output: Output | None = None) -> Node:
         """Make a node of what is pending."""
-        made = {slot for operation in self._pending for slot in operation.results}
-        read = [o for operation in self._pending for o in operation.operands if isinstance(o, Slot)]
-        inputs = tuple(dict.fromkeys(slot for slot in read if slot not in made))
-        wanted = set(self._recorder.alive()) | ({guard} if guard is not None else set())
-        if output is not None:
-            wanted = {leaf for leaf in output.leaves if isinstance(leaf, Slot)}
-        outputs = tuple(sorted(wanted & made))
-        must_run = outputs or any(operation.has_effects for operation in self._pending)
+        made = {slot for step in self._pending for slot in step.operation.results}
+        if output is None:
+            wanted = set(self._recorder.alive()) | ({guard} if guard is not None else set())
+            outputs = tuple(sorted(wanted & made))
+        else:
+            leaves = (leaf for leaf in output.leaves if isinstance(leaf, Slot) and leaf in made)
+            outputs = tuple(dict.fromkeys(leaves))
+        must_run = outputs or any(step.has_effects for step in self._pending)
+        inputs, block = block_of_steps(self._pending, outputs)
         node = Node(
-            operations=tuple(self._pending),
+            steps=tuple(self._pending),
             inputs=inputs,
             outputs=outputs,
-            program=PROGRAMS.get(self._pending, inputs, outputs) if must_run else None,
+            program=PROGRAMS.get(block) if must_run else None,
             captured=self._captured,
             guard=guard,
             place=calling_place() if guard is not None else None,
@@ -203,34 +224,37 @@ class Session:
         if self._parent is None:
             self.root = node
         else:
-            node.answer = np.array2string(self._answers[-1], threshold=8)
-            self._parent.children[guard_key(self._answers[-1])] = node
+            answer = self._answers[-1]
+            node.answer = answer if is_kept(answer) else None
+            self._parent.children[guard_key(answer)] = node
 
     def _end(self, returned: Any) -> Any:
         leaves, tree = jax.tree.flatten(returned)
         if self._live:
             values = [self._finished(leaf) for leaf in leaves]
             return jax.tree.unflatten(tree, values)
-        output = Output(tree, tuple(_leaf(leaf) for leaf in leaves))
+        output = _output(tree, leaves)
         if self._following is not None:
             self._check_end(self._following)
         else:
             if not all(isinstance(leaf, _REPEATABLE) for leaf in output.leaves):
                 raise ImpureError("it returns an object that Python made", None)
             node = self._segment(output=output)
+            self._hang_in(node)
+            if node is self.root:
+                return WHOLE
             with running():
                 node.run(self._values)
-            self._hang_in(node)
         return output.build(self._values)
 
     def _check_end(self, node: Node) -> None:
         is_end = node.guard is None and node.output is None
-        if not is_end or self._heard != len(node.operations):
+        if not is_end or self._heard != len(node.steps):
             raise ImpureError("the function returned where more was recorded", None)
 
     def _end_by_exception(self) -> None:
         if self._following is None and not self._live:
-            node = self._segment(output=Output(None, ()))
+            node = self._segment(output=Output(None, (), ()))
             node.output = None
             with running():
                 node.run(self._values)
@@ -257,11 +281,11 @@ def _name(operation: Operation) -> str:
     return str(operation.params.get("name", operation.primitive))
 
 
-def _is_same(operation: Operation, known: Operation) -> bool:
+def _is_same(step: Step, known: Step) -> bool:
     return (
-        operation.operands == known.operands
-        and operation.results == known.results
-        and operation_key(operation, is_followed=True) == operation_key(known, is_followed=True)
+        step.operation.operands == known.operation.operands
+        and step.operation.results == known.operation.results
+        and step.followed_key == known.followed_key
     )
 
 
@@ -280,5 +304,7 @@ def _held(value: Any) -> Any:
     return value
 
 
-def _leaf(leaf: Any) -> Any:
-    return leaf.slot if isinstance(leaf, RecordedTracer) else leaf
+def _output(tree: Any, leaves: list[Any]) -> Output:
+    slots = tuple(leaf.slot if isinstance(leaf, RecordedTracer) else leaf for leaf in leaves)
+    avals = tuple(leaf.aval if isinstance(leaf, RecordedTracer) else None for leaf in leaves)
+    return Output(tree, slots, avals)

@@ -26,13 +26,54 @@ PLAIN: Final = (
 )
 
 
-def operation_key(operation: Operation, *, is_followed: bool = False) -> Hashable:
-    """The structure of one operation, but for which values its operands are.
+class Key:
+    """A structure that is compared often: its hash is computed once."""
 
-    Two callbacks that hold different lists are different programs. Where Python runs again to be
-    followed, it has made such containers anew, and any list is the same as another.
+    __slots__ = ("_hash", "_parts")
+
+    def __init__(self, *parts: Hashable) -> None:
+        self._parts = parts
+        self._hash = hash(parts)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, Key) or self._hash != other._hash:
+            return False
+        return self._parts == other._parts
+
+
+class Step:
+    """An operation with its structure, but for which values its operands are.
+
+    Two callbacks that hold different lists are different programs: `key`. Where Python runs again
+    to be followed, it has made such containers anew, and any list is the same as another:
+    `followed_key`.
     """
-    return (
+
+    size = 1
+
+    def __init__(self, operation: Operation) -> None:
+        self.operation = operation
+        self.has_effects = operation.has_effects
+        self.run = operation.run
+
+    @functools.cached_property
+    def key(self) -> Key:
+        """What a program with this operation is told by."""
+        return _operation_key(self.operation, is_followed=False)
+
+    @functools.cached_property
+    def followed_key(self) -> Key:
+        """What the operation is told by when it is met again."""
+        return _operation_key(self.operation, is_followed=True)
+
+
+def _operation_key(operation: Operation, *, is_followed: bool) -> Key:
+    return Key(
         operation.primitive,
         tuple(
             (name, params_key(value, is_followed))

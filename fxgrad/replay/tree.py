@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import jax
 import numpy as np
 
 from fxgrad.places import Place
-from fxgrad.recorder import Operation, Slot
+from fxgrad.recorder import Slot
 from fxgrad.replay.program import Program
+from fxgrad.replay.structure import Step
 
 _KEPT_BYTES: Final = 64
 
@@ -29,18 +30,20 @@ class Output:
     Attributes:
       tree: the structure of the output.
       leaves: a `Slot` or a constant for each leaf.
+      avals: the abstract value of each leaf that is a slot, and None for the constants.
     """
 
     tree: Any
     leaves: tuple[Any, ...]
+    avals: tuple[Any, ...]
 
     def build(self, values: Values) -> Any:
         """The output of a call."""
-        leaves = [values[leaf] if isinstance(leaf, Slot) else _fresh(leaf) for leaf in self.leaves]
+        leaves = [values[leaf] if isinstance(leaf, Slot) else fresh(leaf) for leaf in self.leaves]
         return jax.tree.unflatten(self.tree, leaves)
 
 
-def _fresh(leaf: Any) -> Any:
+def fresh(leaf: Any) -> Any:
     """A constant of the path; what a caller could change is a copy each time."""
     return leaf.copy() if isinstance(leaf, np.ndarray) else leaf
 
@@ -53,7 +56,7 @@ class Node:
     path that is neither, Python runs again: it raised an exception there.
 
     Attributes:
-      operations: what was heard since the node above.
+      steps: what was heard since the node above.
       inputs: the slots that the program reads.
       outputs: the slots that it gives: all that Python held then, and the guard.
       program: the compiled segment; None when there is nothing to run.
@@ -61,13 +64,13 @@ class Node:
       guard: the slot whose value Python asked for.
       place: the user's line that asked.
       children: the node for each value seen.
-      answer: the value that led here, in words.
+      answer: the value that led here; None at the root, and where it is too large to be kept.
       output: what the path returns.
       eager_from_here: why this decision is no longer recorded, or the empty string.
       hits: how many calls have come by.
     """
 
-    operations: tuple[Operation, ...] = ()
+    steps: tuple[Step, ...] = ()
     inputs: tuple[Slot, ...] = ()
     outputs: tuple[Slot, ...] = ()
     program: Program | None = None
@@ -75,10 +78,20 @@ class Node:
     guard: Slot | None = None
     place: Place | None = None
     children: dict[Hashable, Node] = field(default_factory=dict)
-    answer: str = ""
+    answer: np.ndarray | None = None
     output: Output | None = None
     eager_from_here: str = ""
     hits: int = 0
+
+    @property
+    def answer_key(self) -> Hashable:
+        """The key among its parent's children, where the answer is kept."""
+        return None if self.answer is None else guard_key(self.answer)
+
+    def results(self) -> dict[Slot, int]:
+        """The slots that are made here, numbered in order."""
+        slots = (slot for step in self.steps for slot in step.operation.results)
+        return {slot: number for number, slot in enumerate(slots)}
 
     def run(self, values: Values) -> None:
         """Run the segment; `values` gains its outputs."""
@@ -130,4 +143,24 @@ def walk(root: Node, arguments: Sequence[Any]) -> Walk:
 def guard_key(value: np.ndarray) -> Hashable:
     """The exact bytes of a value, or their SHA-256 when they are many."""
     data = value.tobytes()
-    return data if len(data) <= _KEPT_BYTES else hashlib.sha256(data).digest()
+    return data if is_kept(value) else hashlib.sha256(data).digest()
+
+
+def is_kept(value: np.ndarray) -> bool:
+    """Whether a guard's value is kept, and not only its hash."""
+    return value.nbytes <= _KEPT_BYTES
+
+
+def snapshot(root: Node, min_hits: float) -> Node:
+    """The tree below `root` as it is now, in nodes of its own, without those of fewer hits."""
+    copy = replace(root)
+    waiting = [copy]
+    while waiting:
+        node = waiting.pop()
+        node.children = {
+            key: replace(child)
+            for key, child in node.children.copy().items()
+            if child.hits >= min_hits
+        }
+        waiting.extend(node.children.values())
+    return copy

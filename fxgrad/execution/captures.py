@@ -1,0 +1,53 @@
+"""Captures: what a function reads from its closure, defaults and module, noticed by identity.
+
+A path is recorded with what stood there; when a name has been given another value, it is another
+path.
+"""
+
+from __future__ import annotations
+
+import dis
+import inspect
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from fxgrad.closures import closure_of
+from fxgrad.places import code_of
+
+
+class Captures:
+    """What one function itself reads. What functions that it calls read is not in it."""
+
+    def __init__(self, fun: Callable[..., Any]) -> None:
+        self._fun = inspect.unwrap(fun)
+        self._globals = getattr(self._fun, "__globals__", {})
+        code = code_of(fun) if isinstance(self._fun, types.FunctionType) else None
+        self._names = tuple(sorted(set(_global_names(code)))) if code else ()
+
+    def now(self) -> list[Any]:
+        """The objects themselves."""
+        read = self._globals.get
+        objects = [read(name) for name in self._names]
+        fun = self._fun
+        if getattr(fun, "__closure__", None):
+            objects.extend(closure_of(fun))
+        if getattr(fun, "__defaults__", None):
+            objects.extend(fun.__defaults__)
+        if getattr(fun, "__kwdefaults__", None):
+            objects.extend(fun.__kwdefaults__.values())
+        return objects
+
+    def key(self) -> tuple[int, ...]:
+        """The identities of the objects. They hold as long as the objects are held."""
+        return tuple(map(id, self.now()))
+
+
+def _global_names(code: types.CodeType) -> Iterator[str]:
+    """The names that a code object and those inside of it read from the module."""
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            yield instruction.argval
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _global_names(constant)

@@ -1,0 +1,95 @@
+"""Recordings: the trees of one Function, one for each call signature, and how calls are served."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Final
+
+import jax
+
+from fxgrad.execution.captures import Captures
+from fxgrad.execution.direct import Direct
+from fxgrad.execution.options import Options
+from fxgrad.execution.replayable import leaf_key
+from fxgrad.recorder import is_tracer, trace_context
+from fxgrad.replay.promotion import Tree
+from fxgrad.replay.tree import Node
+
+MAX_TREES: Final = 256
+# JAX's classes of arrays are private: each is added when one of its arrays is met.
+_JAX_ARRAYS: Final[set[type]] = set()
+
+
+class Recordings:
+    """The recorded trees by their keys; bounded, and safe under concurrent calls.
+
+    Attributes:
+      direct: serves the calls of every tree, while all of them are closed; else None.
+    """
+
+    def __init__(self, fun: Callable[..., Any], options: Options) -> None:
+        self._fun = fun
+        self._options = options
+        self._captures = Captures(fun)
+        self._lock = threading.Lock()
+        self._trees: OrderedDict[Hashable, Tree] = OrderedDict()
+        self._held: dict[Hashable, list[Any]] = {}
+        self._all_arrays = True
+        self.direct: Direct | None = None
+        self.captures_key = self._captures.key
+
+    def key(self, structure: Any, leaves: Sequence[Any]) -> Hashable:
+        """What a call is told by: all that a path may depend on besides values."""
+        signature = [leaf.aval if type(leaf) in _JAX_ARRAYS else _leaf_key(leaf) for leaf in leaves]
+        return (structure, trace_context(), self._captures.key(), *signature)
+
+    def get(self, key: Hashable) -> Tree | None:
+        """The tree of a key."""
+        return self._trees.get(key)
+
+    def trees(self) -> list[Tree]:
+        """All trees, oldest first."""
+        with self._lock:
+            return list(self._trees.values())
+
+    def add(self, key: Hashable, root: Node, arrays: Sequence[Any], leaf_count: int) -> None:
+        """Keep a new tree. Of two threads that have recorded one tree, the first one's stays."""
+        avals = [jax.typeof(array) for array in arrays]
+        tree = Tree(root, avals, forwards=not self._options.donate_argnames)
+        with self._lock:
+            self._trees.setdefault(key, tree)
+            self._held[key] = self._captures.now()  # so that no identity in the key returns
+            self._all_arrays = self._all_arrays and len(arrays) == leaf_count
+            while len(self._trees) > MAX_TREES:
+                self._held.pop(self._trees.popitem(last=False)[0], None)
+        self.choose_way()
+
+    def drop(self, key: Hashable) -> None:
+        """Forget the tree of a key."""
+        with self._lock:
+            self._trees.pop(key, None)
+            self._all_arrays = False
+        self.choose_way()
+
+    def refuse(self) -> None:
+        """A call has had to run in eager: its kind must be told from others at each call."""
+        self._all_arrays = False
+        self.direct = None
+
+    def choose_way(self) -> None:
+        """Serve calls directly while every tree is closed: a new tree is rarer than a call."""
+        if not self._all_arrays or not all(tree.is_closed for tree in self.trees()):
+            self.direct = None
+        elif self.direct is None or self.direct.captures != self._captures.key():
+            self.direct = Direct(self._fun, self._options, self._captures.key(), self._find)
+
+    def _find(self, structure: Any, leaves: Sequence[Any]) -> Tree | None:
+        return self._trees.get(self.key(structure, leaves))
+
+
+def _leaf_key(leaf: Any) -> Hashable:
+    if isinstance(leaf, jax.Array) and not is_tracer(leaf):
+        _JAX_ARRAYS.add(type(leaf))
+    return leaf_key(leaf)

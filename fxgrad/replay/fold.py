@@ -1,0 +1,306 @@
+"""Fold: a tree of recorded paths becomes one program that takes its decisions by itself.
+
+A decision becomes a choice among the values that Python has seen there; what all its branches end
+with alike follows it once; a chain of equal segments becomes a loop. An outcome that Python has not
+seen gives the code of a miss, and Python takes over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import jax
+import numpy as np
+
+from fxgrad.recorder import Slot
+from fxgrad.replay.choice import Choice, Gate
+from fxgrad.replay.code import Block, Code, Line, Literal, Ref, Var, Zeros, code_of_steps
+from fxgrad.replay.join import join
+from fxgrad.replay.layout import MISS, Layout
+from fxgrad.replay.roll import UNSEEN, Loop, turns_from
+from fxgrad.replay.tree import Node, Output, Values, snapshot
+
+# XLA's time to compile grows faster than these.
+MAX_OPERATIONS: Final = 3000
+MAX_DEPTH: Final = 64
+MAX_STEPS: Final = 50_000
+# Of a tree that is too large as a whole, only what is often used: the least share of all calls.
+_PRUNED_SHARES: Final = (0.0, 1 / 256, 1 / 32)
+
+Variables = Mapping[Slot, Ref]
+
+
+class UnfoldableError(Exception):
+    """The tree stays a tree of segments; the message is the reason."""
+
+
+@dataclass(frozen=True)
+class Folded:
+    """A tree as one block.
+
+    Attributes:
+      block: the code. Its first outputs are the columns of `layout`; where there is a code, it is
+        the last one.
+      layout: the forms of the outputs.
+      arguments: which arguments the block takes, in order.
+      captured: the arrays that it takes behind them.
+      has_code: whether its last output says which form the output has, or that it was a miss.
+    """
+
+    block: Block
+    layout: Layout
+    arguments: tuple[int, ...]
+    captured: tuple[Any, ...]
+    has_code: bool
+
+    def run(self, arguments: Sequence[Any]) -> list[Any]:
+        """Run the block on the arguments of a call, under the trace that is current."""
+        return self.block.run(*(arguments[number] for number in self.arguments), *self.captured)
+
+
+def fold(root: Node, avals: Sequence[Any], *, forwards: bool) -> Folded:
+    """Fold the tree below `root`, whose arguments have these abstract values.
+
+    Args:
+      root: the first segment.
+      avals: of all arguments.
+      forwards: whether an argument that is returned is the caller's own object.
+
+    Raises:
+      UnfoldableError: it has effects, or is too large.
+    """
+    error: UnfoldableError | None = None
+    for share in _PRUNED_SHARES:
+        try:
+            return _folded(snapshot(root, share * root.hits), avals, forwards)
+        except UnfoldableError as refused:
+            error = refused
+    assert error is not None
+    raise error
+
+
+def _folded(root: Node, avals: Sequence[Any], forwards: bool) -> Folded:
+    folding = _Fold(root, len(avals) if forwards else 0)
+    parameters = {Slot(number): Var(aval) for number, aval in enumerate(avals)}
+    code = folding.code(root, parameters, depth=0).without_dead_lines()
+    numbers = {var: slot.number for slot, var in parameters.items()}
+    captured = {var: array for array, var in folding.captured.values()}
+    free = sorted(code.free(), key=lambda var: var in captured)
+    block = Block(free, code)
+    if block.size > MAX_OPERATIONS:
+        raise UnfoldableError(f"it would have {block.size} operations in one program")
+    return Folded(
+        block=block,
+        layout=folding.layout,
+        arguments=tuple(numbers[var] for var in free if var in numbers),
+        captured=tuple(captured[var] for var in free if var in captured),
+        has_code=folding.has_code,
+    )
+
+
+class _Fold:
+    def __init__(self, root: Node, argument_count: int) -> None:
+        nodes = list(_nodes(root))
+        if sum(len(node.steps) for node in nodes) > MAX_STEPS:
+            raise UnfoldableError(f"more than {MAX_STEPS} operations have been recorded")
+        if len(nodes) > 1 and any(step.has_effects for node in nodes for step in node.steps):
+            raise UnfoldableError("it has effects, which must not be run twice")
+        outputs = [node.output for node in nodes if node.output is not None]
+        self.layout = Layout(outputs, argument_count)
+        self.has_code = len(self.layout.forms) > 1 or any(map(_may_miss, nodes))
+        self.captured: dict[int, tuple[Any, Var]] = {}
+
+    def code(self, node: Node, variables: Variables, depth: int) -> Code:
+        """What is done from `node` on."""
+        if depth > MAX_DEPTH:
+            raise UnfoldableError(f"more than {MAX_DEPTH} decisions stand behind each other")
+        lines, known = code_of_steps(node.steps, {**variables, **self._captured(node.captured)})
+        if node.output is not None:
+            return Code(lines, self._outs(node.output, known))
+        rest = self._decision(node, known, depth)
+        return Code((*lines, *rest.lines), rest.outs).without_dead_lines()
+
+    def _outs(self, output: Output, known: Variables) -> tuple[Ref, ...]:
+        form, slots = self.layout.columns(output)
+        avals = enumerate(self.layout.avals)
+        columns = [known[slots[n]] if n in slots else Zeros(aval) for n, aval in avals]
+        return (*columns, *self._code(form))
+
+    def _miss(self) -> Code:
+        return Code((), (*map(Zeros, self.layout.avals), *self._code(MISS)))
+
+    def _code(self, value: int) -> tuple[Literal, ...]:
+        return (Literal(np.int32(value)),) if self.has_code else ()
+
+    def _captured(self, arrays: Values) -> dict[Slot, Ref]:
+        for array in arrays.values():
+            self.captured.setdefault(id(array), (array, Var(jax.typeof(array))))
+        return {slot: self.captured[id(array)][1] for slot, array in arrays.items()}
+
+    def _decision(self, node: Node, known: Variables, depth: int, without: Hashable = None) -> Code:
+        """What follows the guard of `node`, when it does not have the answer `without`."""
+        branches = [
+            (child.answer, self._loop(child, known, depth) or self.code(child, known, depth + 1))
+            for child in _seen(node, without)
+        ]
+        if not branches or node.guard is None:
+            return self._miss()
+        answers, codes = zip(*branches, strict=True)
+        return self._choose(known[node.guard], answers, codes, not _may_miss(node, without))
+
+    def _choose(
+        self, guard: Ref, answers: Sequence[np.ndarray], codes: Sequence[Code], is_closed: bool
+    ) -> Code:
+        """The code of the answer that the guard has, and a miss for another one."""
+        prefixes, joints, rest = join(codes)
+        if joints:
+            free = _free(prefixes)
+            branches = [Block(free, prefix) for prefix in prefixes]
+            line = Line(Choice(answers, branches), (guard, *free), tuple(joints))
+            rest = Code((line, *rest.lines), rest.outs)
+        if is_closed:
+            return rest
+        free = rest.free()
+        gate = Gate(answers, Block(free, rest), Block(free, self._miss()))
+        outs = tuple(Var(ref.aval) for ref in rest.outs)
+        return Code((Line(gate, (guard, *free), outs),), outs)
+
+    def _loop(self, first: Node, known: Variables, depth: int) -> Code | None:
+        """What is done from `first` on, if it is the first turn of a loop."""
+        turns = turns_from(first)
+        try:
+            return self._rolled(turns, known, depth) if turns else None
+        except KeyError:  # Python holds values of turns before the last: it collects them
+            return None
+
+    def _rolled(self, turns: Sequence[Node], known: Variables, depth: int) -> Code:
+        """The first turn, a loop of the others, and what follows where the loop ends.
+
+        Raises:
+          KeyError: what follows reads values of turns before the last two.
+        """
+        first, last = turns[0], turns[-1]
+        outer = {**known, **self._captured(first.captured)}
+        lines, inner = code_of_steps(first.steps, outer)
+        start = [inner[slot] for slot in first.results()]
+        after, before = ([Var(ref.aval) for ref in start] for _ in range(2))
+        goes_on = any(child.answer_key == first.answer_key for child in _seen(last))
+        exits: list[Code | None] = []
+        previous: dict[Slot, Ref] = {}
+        for node in turns:
+            here = dict(zip(node.results(), after, strict=True))
+            without = None if node is last and goes_on else first.answer_key
+            is_exit = bool(_seen(node, without))
+            variables = {**outer, **previous, **here}
+            exits.append(self._decision(node, variables, depth + 1, without) if is_exit else None)
+            previous = dict(zip(node.results(), before, strict=True))
+        codes, table = _distinct(exits)
+        line = _loop_line(turns, outer, start, (after, before), codes, (table, goes_on))
+        if not codes:
+            return self._miss()
+        rest = codes[0]
+        if len(codes) > 1 or UNSEEN in table or not goes_on:
+            numbers = [np.asarray(number, np.int32) for number in range(len(codes))]
+            is_closed = UNSEEN not in table and goes_on
+            rest = self._choose(line.results[0], numbers, codes, is_closed)
+        return Code((*lines, line, *rest.lines), rest.outs)
+
+
+def _loop_line(
+    turns: Sequence[Node],
+    outer: Variables,
+    start: Sequence[Ref],
+    ends: tuple[Sequence[Var], Sequence[Var]],
+    codes: Sequence[Code],
+    behind: tuple[tuple[int, ...], bool],
+) -> Line:
+    """The loop from the end of the first turn on, leaving what `codes` read of its `ends`."""
+    first, second = turns[0], turns[1]
+    after, before = ends
+    table, goes_on = behind
+    free = set(_free(codes))
+    assert first.guard is not None
+    assert first.answer is not None
+    guard = first.results()[first.guard]
+    kept = [number for number, var in enumerate(before) if var in free]
+    wanted = {guard, *kept, *(number for number, var in enumerate(after) if var in free)}
+    entering = [Var(ref.aval) for ref in start]
+    lines, inner = code_of_steps(
+        second.steps, {**outer, **dict(zip(first.results(), entering, strict=True))}
+    )
+    results = [inner[slot] for slot in second.results()]
+    while True:
+        carried = sorted(wanted)
+        code = Code(lines, tuple(results[number] for number in carried)).without_dead_lines()
+        body_free = code.free()
+        read = {number for number, var in enumerate(entering) if var in body_free}
+        if read <= wanted:
+            break
+        wanted |= read
+    constant = [var for var in body_free if var not in entering]
+    loop = Loop(
+        body=Block([*(entering[number] for number in carried), *constant], code),
+        carried=len(carried),
+        guard=carried.index(guard),
+        answer=first.answer,
+        kept=tuple(carried.index(number) for number in kept),
+        index_by_turns=table,
+        goes_on_behind=goes_on,
+    )
+    operands = (*(start[number] for number in carried), *constant)
+    left = (*(after[number] for number in carried), *(before[number] for number in kept))
+    return Line(loop, operands, (Var(jax.typeof(np.int32(0))), *left))
+
+
+def _distinct(exits: Sequence[Code | None]) -> tuple[list[Code], tuple[int, ...]]:
+    """The exits that differ, and for each exit which of them it is."""
+    numbers: dict[Hashable, int] = {}
+    codes: list[Code] = []
+    table: list[int] = []
+    for code in exits:
+        if code is None:
+            table.append(UNSEEN)
+            continue
+        free = code.free()
+        number = numbers.setdefault((Block(free, code).key, *free), len(codes))
+        if number == len(codes):
+            codes.append(code)
+        table.append(number)
+    return codes, tuple(table)
+
+
+def _free(codes: Sequence[Code]) -> list[Var]:
+    return list(dict.fromkeys(var for code in codes for var in code.free()))
+
+
+def _nodes(root: Node) -> Iterator[Node]:
+    """All nodes. Loops make deep trees, so this does not recurse."""
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting.extend(node.children.values())
+
+
+def _seen(node: Node, without: Hashable = None) -> list[Node]:
+    """The children that a program can go on to, but for one."""
+    return [
+        child
+        for child in node.children.values()
+        if child.answer is not None
+        and child.answer_key != without
+        and (child.guard is not None or child.output is not None)
+    ]
+
+
+def _may_miss(node: Node, without: Hashable = None) -> bool:
+    """Whether Python may have to run at the end of `node`, unless the answer is `without`."""
+    if node.guard is None:
+        return node.output is None
+    seen = {child.answer_key for child in _seen(node)} | ({without} - {None})
+    answer = next(iter(node.children.values())).answer
+    if answer is None or answer.dtype != bool:
+        return True
+    return len(seen) < 2**answer.size
