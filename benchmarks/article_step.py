@@ -14,7 +14,7 @@ import sys
 import command_line
 import results
 from child import ChildError
-from lineup import LINEUP, OPTIONAL
+from lineup import LINEUP, ONE_THREAD, OPTIONAL
 from rounds import Amount, Row, measure
 from workloads import ARTICLE
 
@@ -44,7 +44,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("--torch-compile", action="store_true", help=f"add {OPTIONAL}")
     chosen = parser.parse_args()
     if chosen.contenders is None:
-        chosen.contenders = [n for n in LINEUP if n != OPTIONAL or chosen.torch_compile]
+        left_out = {*ONE_THREAD, *(() if chosen.torch_compile else (OPTIONAL,))}
+        chosen.contenders = [name for name in LINEUP if name not in left_out]
     command_line.check_peers(parser, chosen.peers_python, chosen.contenders)
     return chosen
 

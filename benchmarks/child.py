@@ -77,7 +77,7 @@ def running(contender: Contender, workload: str, interpreter: str) -> Iterator[C
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
-            env=_environment(cache),
+            env={**_environment(cache), **contender.environment},
         )
         try:
             yield Child(contender.name, process, stderr)

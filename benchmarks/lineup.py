@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from fxgrad.modes import MODES
+
+_NO_CHANGE: Mapping[str, str] = MappingProxyType({})
+_ONE_THREAD = MappingProxyType({"OMP_NUM_THREADS": "1"})
 
 
 class Contender(NamedTuple):
@@ -19,6 +24,7 @@ class Contender(NamedTuple):
     module: str
     is_peer: bool
     is_dispatched: bool = False
+    environment: Mapping[str, str] = _NO_CHANGE
 
 
 def _jax(name: str, label: str) -> Contender:
@@ -29,8 +35,8 @@ def _fxgrad(name: str, label: str) -> Contender:
     return Contender(name, label, "contenders.in_jax", is_peer=False, is_dispatched=True)
 
 
-def _torch(name: str, label: str) -> Contender:
-    return Contender(name, label, "contenders.in_torch", is_peer=True)
+def _torch(name: str, label: str, environment: Mapping[str, str] = _NO_CHANGE) -> Contender:
+    return Contender(name, label, "contenders.in_torch", is_peer=True, environment=environment)
 
 
 def _tensorflow(name: str, label: str) -> Contender:
@@ -46,8 +52,13 @@ _EVERYONE = (
     *(_fxgrad(f"fx-{mode}", f"fxgrad, {mode}") for mode in MODES),
     _torch("torch-eager", "PyTorch, eager"),
     _torch(OPTIONAL, "`torch.compile`"),
+    _torch("torch-eager-1", "PyTorch, eager, 1 thread", _ONE_THREAD),
+    _torch("torch-compile-1", "`torch.compile`, 1 thread", _ONE_THREAD),
     _tensorflow("tf-eager", "TensorFlow, eager"),
     _tensorflow("tf-function", "`tf.function`"),
     _tensorflow("tf-xla", "`tf.function(jit_compile=True)`"),
 )
+# With its default number of threads PyTorch loses tens of milliseconds of many a step to threads
+# that wait for each other, where other work runs on the same cores.
+ONE_THREAD = ("torch-eager-1", "torch-compile-1")
 LINEUP = {contender.name: contender for contender in _EVERYONE}
