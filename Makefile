@@ -38,7 +38,9 @@ parity: $(installed) $(peers_installed)
 
 benchmarks: $(installed) $(peers_installed)
 	$(bin)/python benchmarks/dispatch.py
+	$(bin)/python benchmarks/dispatch_paths.py
 	$(bin)/python benchmarks/article_step.py --peers-python $(PARITY_VENV)/bin/python
+	$(bin)/python benchmarks/replay.py --peers-python $(PARITY_VENV)/bin/python
 
 $(installed): pyproject.toml
 	test -x $(bin)/python || $(PYTHON) -m venv $(VENV)

@@ -22,7 +22,15 @@ _VARIABLES_LEFT_OUT = ("FXGRAD_MODE", "JAX_COMPILATION_CACHE_DIR", "XLA_FLAGS")
 
 
 class ChildError(RuntimeError):
-    """A contender's process ended early. What it wrote to stderr is in the message."""
+    """A contender's process ended early. What it wrote to stderr is in the message.
+
+    Attributes:
+      reason: the error that it told of, in a line.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class Child:
@@ -36,39 +44,40 @@ class Child:
         self.device: str = greeting["device"]
         self.versions: dict[str, str] = greeting["versions"]
 
-    def run(self, steps: int) -> tuple[list[int], float]:
-        """Take `steps` train steps: the nanoseconds of each, and the last loss."""
-        command = f"run {steps}"
+    def ask(self, command: str, count: int | None = None) -> Any:
+        """What the process answers to a command of `contenders.protocol`."""
+        line = command if count is None else f"{command} {count}"
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # the missing answer says it better
-            print(command, file=self._process.stdin, flush=True)
-        answer = self._answer(command)
-        return answer["nanoseconds"], answer["loss"]
+            print(line, file=self._process.stdin, flush=True)
+        return self._answer(line)[command]
 
     def _answer(self, asked: str) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        if line:
-            return json.loads(line)
+        answer = json.loads(line) if line else {"error": "it ended without a word"}
+        if "error" not in answer:
+            return answer
         status = self._process.wait()
         self._stderr.seek(0)
         raise ChildError(
             f"{self._name} ended with status {status} while {asked!r} was to be answered. "
-            f"Its stderr:\n{self._stderr.read()}"
+            f"Its stderr:\n{self._stderr.read()}",
+            reason=answer["error"],
         )
 
 
 @contextlib.contextmanager
-def running(contender: Contender, interpreter: str) -> Iterator[Child]:
+def running(contender: Contender, workload: str, interpreter: str) -> Iterator[Child]:
     """The contender's process, started with nothing compiled before; it ends with the block."""
     with tempfile.TemporaryDirectory() as cache, tempfile.TemporaryFile("w+") as stderr:
         process = subprocess.Popen(
-            [interpreter, "-m", contender.module, contender.name],
+            [interpreter, "-m", contender.module, contender.name, workload],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
-            env=_environment(cache),
+            env={**_environment(cache), **contender.environment},
         )
         try:
             yield Child(contender.name, process, stderr)

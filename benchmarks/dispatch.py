@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import results
-from contenders import jax_step
 from spread import Spread, spread
+from workloads.article import in_jax, task
 
 import fxgrad as fx
 
@@ -53,12 +53,17 @@ def cases(calls: int) -> list[Case]:
         ),
         Case(
             name="the article's train step, 4 parameter arrays",
-            fun=jax_step.train_step,
-            arguments=jax_step.arguments(),
+            fun=in_jax.step,
+            arguments=_first_train_step(),
             following=lambda arguments, result: (result[0], *arguments[1:]),
             calls=max(1, calls // 10),
         ),
     ]
+
+
+def _first_train_step() -> tuple[Any, ...]:
+    (batch,) = task.batches()
+    return jax.tree.map(jnp.asarray, (task.initial_state(), *batch))
 
 
 def measure(case: Case, rounds: int) -> Row:

@@ -8,24 +8,30 @@ LEARNING_RATE = 0.01
 BATCH_SIZE = 64
 PIXELS, HIDDEN, CLASSES = 784, 128, 10
 
+CYCLE_STEPS = 16
+PATHS = 1
 
-def initial_parameters() -> dict[str, np.ndarray]:
+Batch = tuple[np.ndarray, np.ndarray]
+
+
+def initial_state() -> dict[str, np.ndarray]:
     """float32: w1 [784, 128], b1 [128], w2 [128, 10], b2 [10]."""
     rng = np.random.default_rng(0)
     return {
-        "w1": _normal(rng, PIXELS, HIDDEN),
+        "w1": normal(rng, PIXELS, HIDDEN),
         "b1": np.zeros(HIDDEN, np.float32),
-        "w2": _normal(rng, HIDDEN, CLASSES),
+        "w2": normal(rng, HIDDEN, CLASSES),
         "b2": np.zeros(CLASSES, np.float32),
     }
 
 
-def batch() -> tuple[np.ndarray, np.ndarray]:
-    """Random images, float32 [64, 784] in 0 to 1, and labels, int32 [64]."""
+def batches() -> list[Batch]:
+    """One: random images, float32 [64, 784] in 0 to 1, and labels, int32 [64]."""
     rng = np.random.default_rng(1)
     images = rng.random((BATCH_SIZE, PIXELS), np.float32)
-    return images, rng.integers(0, CLASSES, BATCH_SIZE, np.int32)
+    return [(images, rng.integers(0, CLASSES, BATCH_SIZE, np.int32))]
 
 
-def _normal(rng: np.random.Generator, inputs: int, outputs: int) -> np.ndarray:
+def normal(rng: np.random.Generator, inputs: int, outputs: int) -> np.ndarray:
+    """He's initial weights, float32 [inputs, outputs]."""
     return ((2 / inputs) ** 0.5 * rng.standard_normal((inputs, outputs))).astype(np.float32)
