@@ -1,4 +1,4 @@
-"""Direct: calls about which Python has nothing to decide go through one `jax.jit`.
+"""Direct: calls of trees that have become programs go through one `jax.jit`.
 
 `jax.jit` tells calls by their arguments faster than Python can. What it traces for a call is the
 tree that has been recorded for it.
@@ -7,13 +7,14 @@ tree that has been recorded for it.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import jax
 
 from fxgrad.execution.options import Options
 from fxgrad.recorder import is_tracer
+from fxgrad.replay.fold import Folded
 from fxgrad.replay.promotion import Tree
 
 
@@ -26,10 +27,14 @@ NOT_SERVED = (_NotRecordedError, TypeError, ValueError)
 
 
 class Direct:
-    """Serves every call whose tree is closed, as `jax.jit` serves it, or raises `NOT_SERVED`.
+    """Serves the calls of trees as `jax.jit` serves its own, or raises `NOT_SERVED`.
+
+    `trees` are several that are closed, or a single one, which may miss: then a call waits for the
+    code that says so, and may give `MISSED`.
 
     Attributes:
       captures: the key of what the function captured when the trees were recorded.
+      host_reads: how many values a call reads back.
     """
 
     def __init__(
@@ -37,7 +42,8 @@ class Direct:
         fun: Callable[..., Any],
         options: Options,
         captures: tuple[int, ...],
-        find: Callable[[Any, Sequence[Any]], Tree | None],
+        trees: Mapping[Hashable, Tree],
+        key: Callable[[Any, Sequence[Any]], Hashable],
     ) -> None:
         @functools.wraps(fun)  # jax.jit finds the names of the donated arguments here
         def recorded(*args: Any, **kwargs: Any) -> Any:
@@ -45,14 +51,28 @@ class Direct:
             # A number of Python's looks like a scalar of its dtype here, and belongs to the path.
             if any(not is_tracer(leaf) or leaf.weak_type for leaf in leaves):
                 raise _NotRecordedError
-            tree = find(structure, leaves)
-            if tree is None or not tree.is_closed:
-                raise _NotRecordedError
-            return tree.trace(leaves)
+            folded = self._folded(trees.get(key(structure, leaves)))
+            columns = folded.run(leaves)
+            return columns if self._open else folded.build(columns, lambda: leaves)
 
+        self._open = None
+        for tree in trees.values():
+            if not tree.is_closed and tree.promoted is not None:
+                self._open = tree.promoted.folded
         self.captures = captures
-        self._jitted = jax.jit(recorded, donate_argnames=sorted(options.donate_argnames) or None)
+        self.host_reads = int(self._open is not None and self._open.has_code)
+        donated = sorted(options.donate_argnames) if self._open is None else ()
+        self._jitted = jax.jit(recorded, donate_argnames=donated or None)
+
+    def _folded(self, tree: Tree | None) -> Folded:
+        folded = tree.promoted.folded if tree is not None and tree.promoted is not None else None
+        if folded is None or not (folded.is_closed or folded is self._open):
+            raise _NotRecordedError
+        return folded
 
     def __call__(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """The output of the call."""
-        return self._jitted(*args, **kwargs)
+        """The output of the call, or `MISSED`."""
+        output = self._jitted(*args, **kwargs)
+        if self._open is None:
+            return output
+        return self._open.build(output, lambda: jax.tree.leaves((args, kwargs)))

@@ -12,10 +12,15 @@ from fxgrad.paths import call_shape_of
 
 
 class Placement:
-    """Moves arguments and outputs to the shardings that the options name."""
+    """Moves arguments and outputs to the shardings that the options name.
+
+    Attributes:
+      is_idle: whether they name none.
+    """
 
     def __init__(self, fun: Callable[..., Any], options: Options) -> None:
         self._options = options
+        self.is_idle = options.in_shardings is UNSET and options.out_shardings is UNSET
         self._static_positions = _positions(fun, options.static_argnames)
 
     def place_arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -26,7 +26,8 @@ class Recordings:
     """The recorded trees by their keys; bounded, and safe under concurrent calls.
 
     Attributes:
-      direct: serves the calls of every tree, while all of them are closed; else None.
+      direct: serves the calls of every tree while all are closed, and those of a single one that
+        has a program; else None.
     """
 
     def __init__(self, fun: Callable[..., Any], options: Options) -> None:
@@ -79,14 +80,16 @@ class Recordings:
         self.direct = None
 
     def choose_way(self) -> None:
-        """Serve calls directly while every tree is closed: a new tree is rarer than a call."""
-        if not self._all_arrays or not all(tree.is_closed for tree in self.trees()):
+        """Find out whether calls can be served directly: trees change more rarely than they run."""
+        captures = self._captures.key()
+        open_trees = [tree for tree in self.trees() if not tree.is_closed]
+        is_direct = self._all_arrays and (
+            not open_trees or (len(self._trees) == 1 and open_trees[0].promoted is not None)
+        )
+        if not is_direct:
             self.direct = None
-        elif self.direct is None or self.direct.captures != self._captures.key():
-            self.direct = Direct(self._fun, self._options, self._captures.key(), self._find)
-
-    def _find(self, structure: Any, leaves: Sequence[Any]) -> Tree | None:
-        return self._trees.get(self.key(structure, leaves))
+        elif open_trees or self.direct is None or self.direct.captures != captures:
+            self.direct = Direct(self._fun, self._options, captures, self._trees, self.key)
 
 
 def _leaf_key(leaf: Any) -> Hashable:

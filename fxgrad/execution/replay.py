@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from fxgrad.compilation import heard
+from fxgrad.compilation import Work, heard
 from fxgrad.errors import ImpureWarning, ModeError
 from fxgrad.execution.direct import NOT_SERVED
 from fxgrad.execution.explain import History
@@ -22,8 +22,9 @@ from fxgrad.limits import current_limit
 from fxgrad.paths import call_shape_of
 from fxgrad.places import calling_place
 from fxgrad.recorder import ForeignTracerError, Recorder, is_outermost, is_tracer
+from fxgrad.replay.layout import MISSED
 from fxgrad.replay.paths import PathTree, path_tree
-from fxgrad.replay.promotion import MISSED, Tree
+from fxgrad.replay.promotion import Tree
 from fxgrad.replay.self_check import self_check
 from fxgrad.replay.session import WHOLE, ImpureError, Session
 from fxgrad.replay.tree import Walk, walk
@@ -61,6 +62,8 @@ class Replay:
         self._name = getattr(fun, "__qualname__", repr(fun))
         self._options = options
         self._placement = Placement(fun, options)
+        self._places = not self._placement.is_idle
+        self._is_checked = False
         self._history = history
         self._replayable = Replayable(fun, options)
         self._recordings = Recordings(fun, options)
@@ -69,38 +72,54 @@ class Replay:
 
     def __call__(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Serve the call by what is recorded; where that ends, let Python run and record."""
-        reason = self_check()
-        if reason:
-            raise ModeError(f"{reason}. Write 'eager' or 'static'.", mode="replay")
+        if not self._is_checked:
+            self._check()
         self.counts.add_call()
         mark = heard.work
         try:
+            if not self._places:
+                return self._run(args, kwargs)
             args = self._placement.place_arguments(args, kwargs)
             return self._placement.place_output(self._run(args, kwargs))
         finally:
             if heard.work is not mark:
-                work, heard.work = heard.work.since(mark), mark
-                self.counts.add_work(work, miss=False)
-                limit = current_limit()
-                if limit is not None:
-                    limit.count(work.programs)
+                self._account(mark)
+
+    def _check(self) -> None:
+        reason = self_check()
+        if reason:
+            raise ModeError(f"{reason}. Write 'eager' or 'static'.", mode="replay")
+        self._is_checked = True
+
+    def _account(self, mark: Work) -> None:
+        work, heard.work = heard.work.since(mark), mark
+        self.counts.add_work(work, miss=False)
+        limit = current_limit()
+        if limit is not None:
+            limit.count(work.programs)
 
     def tree(self) -> PathTree:
         """The recorded paths."""
         return path_tree(tree.root for tree in self._recordings.trees())
 
     def _run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        if not is_outermost() or jax.config.jax_disable_jit or jax.config.jax_debug_nans:
+        if not is_outermost():
             return self._run_eagerly(args, kwargs)
         direct = self._recordings.direct
         if direct is not None and direct.captures == self._recordings.captures_key():
             try:
-                return direct(args, kwargs)
+                output = direct(args, kwargs)
             except NOT_SERVED:
-                pass
+                return self._run_by_key(args, kwargs)
+            self.counts.add_host_reads(direct.host_reads)
+            return self._run_by_key(args, kwargs, missed=True) if output is MISSED else output
         return self._run_by_key(args, kwargs)
 
-    def _run_by_key(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    def _run_by_key(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, missed: bool = False
+    ) -> Any:
+        if jax.config.jax_disable_jit or jax.config.jax_debug_nans:
+            return self._run_eagerly(args, kwargs)
         try:
             leaves, structure = jax.tree.flatten((args, kwargs))
         except ValueError:  # a dict whose keys cannot be sorted
@@ -111,9 +130,10 @@ class Replay:
         if tree is None:
             return self._run_new(call)
         arrays = leaves if len(leaves) == tree.argument_count else call.arrays()
-        if tree.program is not None:
-            output = tree.program(arrays)
-            self.counts.add_host_reads(tree.host_reads)
+        promoted = tree.promoted
+        if promoted is not None and not missed:
+            output = promoted(arrays)
+            self.counts.add_host_reads(promoted.folded.has_code)
             if output is not MISSED:
                 return output
         return self._walk(call, tree, arrays)

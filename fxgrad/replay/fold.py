@@ -7,7 +7,7 @@ seen gives the code of a miss, and Python takes over.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from fxgrad.recorder import Slot
 from fxgrad.replay.choice import Choice, Gate
 from fxgrad.replay.code import Block, Code, Line, Literal, Ref, Var, Zeros, code_of_steps
 from fxgrad.replay.join import join
-from fxgrad.replay.layout import MISS, Layout
+from fxgrad.replay.layout import MISS, MISSED, Column, Layout
 from fxgrad.replay.roll import UNSEEN, Loop, turns_from
 from fxgrad.replay.tree import Node, Output, Values, snapshot
 
@@ -55,9 +55,21 @@ class Folded:
     captured: tuple[Any, ...]
     has_code: bool
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the columns alone are the output of every call."""
+        return not self.has_code and all(
+            isinstance(leaf, Column) for leaf in self.layout.forms[0].leaves
+        )
+
     def run(self, arguments: Sequence[Any]) -> list[Any]:
         """Run the block on the arguments of a call, under the trace that is current."""
         return self.block.run(*(arguments[number] for number in self.arguments), *self.captured)
+
+    def build(self, columns: Sequence[Any], arguments: Callable[[], Sequence[Any]]) -> Any:
+        """The output from what the block gave, or `MISSED`. Waits for the code if there is one."""
+        code = columns[-1].item() if self.has_code else 0
+        return MISSED if code == MISS else self.layout.forms[code].build(columns, arguments)
 
 
 def fold(root: Node, avals: Sequence[Any], *, forwards: bool) -> Folded:

@@ -1,14 +1,19 @@
 """Join: what several branches end with alike is taken out of them and follows once.
 
-So n decisions in a row become code that grows with n, although they have 2^n paths.
+So n decisions in a row become code that grows with n, although they have 2^n paths. What is small
+stays in each branch, where XLA makes more of it: an update by gradients that are zeros there costs
+nothing. That takes an early-exit network's train step on a CPU from 1.2 to 0.96 of `lax.cond`'s.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from fxgrad.replay.code import Code, Line, Ref, Var
+
+MAX_REPEATED: Final = 32
+"""How many operations may be repeated in branches instead of being shared."""
 
 Alike = tuple[Ref, ...]
 """For each branch, what one value is called there."""
@@ -18,7 +23,7 @@ class Joined(NamedTuple):
     """Branches split in two.
 
     Attributes:
-      prefixes: what each branch does alone; their outs are the values of `joints`.
+      prefixes: what each branch does by itself; their outs are the values of `joints`.
       joints: the variables by which `rest` knows those values.
       rest: what they all do next.
     """
@@ -32,7 +37,13 @@ def join(branches: Sequence[Code]) -> Joined:
     """Take the longest common end out of the branches."""
     if len(branches) == 1:
         return Joined([], [], branches[0])
-    return _Join(branches).joined()
+    joined = _Join(branches)
+    unjoined = joined.joined()
+    while joined.take_last():
+        pass
+    shared = joined.joined()
+    repeated = sum(line.action.size for line in shared.rest.lines) * (len(branches) - 1)
+    return unjoined if repeated <= MAX_REPEATED else shared
 
 
 class _Join:
@@ -43,15 +54,16 @@ class _Join:
         self._outs = tuple(map(self._ref, zip(*(b.outs for b in branches), strict=True)))
 
     def joined(self) -> Joined:
-        while all(self._lines) and self._take_last():
-            pass
+        """What has been taken out so far."""
         outs = zip(*self._joints, strict=True) if self._joints else [()] * len(self._lines)
         prefixes = [Code(tuple(lines), refs) for lines, refs in zip(self._lines, outs, strict=True)]
         rest = Code(tuple(reversed(self._rest)), self._outs)
         return Joined(prefixes, list(self._joints.values()), rest)
 
-    def _take_last(self) -> bool:
+    def take_last(self) -> bool:
         """Move the last line of every branch to the rest, if they are alike."""
+        if not all(self._lines):
+            return False
         lasts = [lines[-1] for lines in self._lines]
         first = lasts[0]
         if any(line.action.key != first.action.key for line in lasts[1:]):

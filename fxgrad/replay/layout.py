@@ -6,17 +6,16 @@ columns; when there are several, or when an outcome may be new, a code says whic
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-
-import jax
 
 from fxgrad.recorder import Slot
 from fxgrad.replay.structure import params_key
 from fxgrad.replay.tree import Output, fresh
 
 MISS: Final = -1
+MISSED: Final = object()
 
 
 @dataclass(frozen=True)
@@ -45,17 +44,17 @@ class Form:
     tree: Any
     leaves: tuple[Any, ...]
 
-    def build(self, columns: Sequence[Any], arguments: Sequence[Any]) -> Any:
-        """The output of a call."""
+    def build(self, columns: Sequence[Any], arguments: Callable[[], Sequence[Any]]) -> Any:
+        """The output of a call. `arguments` is asked only where one of them is returned."""
         leaves = [
             columns[leaf.number]
             if isinstance(leaf, Column)
-            else arguments[leaf.number]
+            else arguments()[leaf.number]
             if isinstance(leaf, Argument)
             else fresh(leaf)
             for leaf in self.leaves
         ]
-        return jax.tree.unflatten(self.tree, leaves)
+        return self.tree.unflatten(leaves)
 
 
 class Layout:

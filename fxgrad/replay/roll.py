@@ -108,16 +108,16 @@ class Loop:
         first, outer = list(inputs[: self.carried]), inputs[self.carried :]
         most = len(self.index_by_turns)
 
-        def goes_on(state: Any) -> Any:
-            turns, values, _ = state
-            return lax.bitwise_and(turns < most, is_same(values[self.guard], self.answer))
+        def left(turns: Any, values: Any, kept: Any) -> Any:
+            goes_on = lax.bitwise_and(turns < most, is_same(values[self.guard], self.answer))
+            return goes_on, turns, values, kept
 
         def turn(state: Any) -> Any:
-            turns, values, _ = state
-            return turns + 1, self.body.run(*values, *outer), self._kept(values)
+            _, turns, values, _ = state
+            return left(turns + 1, self.body.run(*values, *outer), self._kept(values))
 
-        start = (jnp.int32(1), first, self._kept(first))
-        turns, values, kept = lax.while_loop(goes_on, turn, start)
+        start = left(jnp.int32(1), first, self._kept(first))
+        _, turns, values, kept = lax.while_loop(lambda state: state[0], turn, start)
         index = jnp.asarray(self.index_by_turns, jnp.int32)[turns - 1]
         if not self.goes_on_behind:
             unfinished = is_same(values[self.guard], self.answer)
