@@ -104,9 +104,10 @@ def _line(row: Row) -> list[str]:
 def _told(facts: dict[str, Any]) -> str:
     """The facts that are not zero; of counts by kind, their sum."""
     numbers = {
-        name: sum(fact.values()) if isinstance(fact, dict) else fact for name, fact in facts.items()
+        name.replace("_", " "): sum(fact.values()) if isinstance(fact, dict) else round(fact, 2)
+        for name, fact in facts.items()
     }
-    return ", ".join(f"{name.replace('_', ' ')} {n:.4g}" for name, n in numbers.items() if n)
+    return ", ".join(f"{name} {number}" for name, number in numbers.items() if number)
 
 
 def options() -> argparse.Namespace:

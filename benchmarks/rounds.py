@@ -89,8 +89,11 @@ def measure(
         turns = _Turns(children)
         first = turns.take("run", 1)
         warm_up = turns.take("run", amount.warm_up)
-        _check_answers(turns.take("answers", part(workload, "task").CYCLE_STEPS))
+        cycle_steps = part(workload, "task").CYCLE_STEPS
+        _check_answers(turns.take("answers", cycle_steps))
         timings = [turns.take("run", amount.steps) for _ in range(amount.rounds)]
+        # What is called often may have been compiled anew in the meantime.
+        _check_answers(turns.take("answers", cycle_steps))
         dispatched = {name for name in contenders if LINEUP[name].is_dispatched}
         chains = [turns.take("chain", amount.steps, only=dispatched) for _ in timings]
         facts = turns.take("facts")
