@@ -4,6 +4,8 @@ from fxgrad.comparison.measure import compare
 from fxgrad.comparison.result import Comparison
 from fxgrad.errors import FxError
 from fxgrad.execution.function import Function, function
+from fxgrad.limits import assert_no_new_paths, max_programs
+from fxgrad.logs import log, logs
 from fxgrad.models.model import Model, from_flax
 from fxgrad.modes import mode
 
@@ -12,8 +14,12 @@ __all__ = [
     "Function",
     "FxError",
     "Model",
+    "assert_no_new_paths",
     "compare",
     "from_flax",
     "function",
+    "log",
+    "logs",
+    "max_programs",
     "mode",
 ]

@@ -11,6 +11,7 @@ import sys
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol, cast
 
@@ -100,6 +101,10 @@ class Listener(Protocol):
         """The value of a slot that Python needs, as a NumPy array."""
         ...
 
+    def log(self, name: str, value: Any) -> None:
+        """A value is observed: a `RecordedTracer`, or what has a value already."""
+        ...
+
     def is_live(self) -> bool:
         """Whether operations are to be run at once from here on, as eager runs them."""
         ...
@@ -111,6 +116,11 @@ class Listener(Protocol):
     def value(self, slot: Slot) -> Any:
         """While live: the array of a slot."""
         ...
+
+
+_listener: ContextVar[Listener | None] = ContextVar("fxgrad_listener", default=None)
+current_listener: Final = _listener.get
+"""The listener of the recording that is under way in this thread, or None."""
 
 
 class ForeignTracerError(Exception):
@@ -288,6 +298,7 @@ def record(
     The recorder stays valid, so that what is returned can be read; `Recorder.invalidate` ends it.
     """
     recorder = Recorder(listener)
+    token = _listener.set(listener)
     try:
         with jex.set_current_trace(recorder):
             args, kwargs = make_arguments(recorder)
@@ -295,6 +306,8 @@ def record(
     except BaseException:
         recorder.invalidate()
         raise
+    finally:
+        _listener.reset(token)
 
 
 @contextmanager
@@ -324,6 +337,19 @@ def why_unavailable() -> str:
 def is_outermost() -> bool:
     """Whether no transform is under way, so that a call may be recorded."""
     return _core.trace_state_clean()
+
+
+def bottom_of(value: Any) -> Any:
+    """What a tracer is made of under derivatives and vmaps: another tracer, or an array."""
+    while is_tracer(value):
+        trace = type(value._trace).__name__
+        if trace == "BatchTrace":
+            value = value.val
+        elif trace in ("JVPTrace", "LinearizeTrace"):
+            value = value.primal
+        else:
+            break
+    return value
 
 
 def is_tracer(value: Any) -> bool:

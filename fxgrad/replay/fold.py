@@ -58,9 +58,10 @@ class Folded:
     @property
     def is_closed(self) -> bool:
         """Whether the columns alone are the output of every call."""
-        return not self.has_code and all(
-            isinstance(leaf, Column) for leaf in self.layout.forms[0].leaves
-        )
+        if self.has_code:
+            return False
+        (form,) = self.layout.forms
+        return not form.logs and all(isinstance(leaf, Column) for leaf in form.leaves)
 
     def run(self, arguments: Sequence[Any]) -> list[Any]:
         """Run the block on the arguments of a call, under the trace that is current."""

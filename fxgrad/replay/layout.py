@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from fxgrad.logs import deliver
 from fxgrad.recorder import Slot
 from fxgrad.replay.structure import params_key
 from fxgrad.replay.tree import Output, fresh
@@ -39,10 +40,12 @@ class Form:
     Attributes:
       tree: the structure of the output.
       leaves: for each leaf a `Column`, an `Argument`, or a constant.
+      logs: the names of the leaves behind those of `tree`, which are observed and not returned.
     """
 
     tree: Any
     leaves: tuple[Any, ...]
+    logs: tuple[str, ...] = ()
 
     def build(self, columns: Sequence[Any], arguments: Callable[[], Sequence[Any]]) -> Any:
         """The output of a call. `arguments` is asked only where one of them is returned."""
@@ -54,7 +57,10 @@ class Form:
             else fresh(leaf)
             for leaf in self.leaves
         ]
-        return self.tree.unflatten(leaves)
+        returned = len(leaves) - len(self.logs)
+        for name, value in zip(self.logs, leaves[returned:], strict=True):
+            deliver(name, value)
+        return self.tree.unflatten(leaves[:returned])
 
 
 class Layout:
@@ -100,7 +106,7 @@ class Layout:
 
         every = zip(*(output.leaves for output in alike), strict=True)
         leaves = tuple(map(leaf, every, alike[0].avals))
-        return Form(alike[0].tree, leaves)
+        return Form(alike[0].tree, leaves, alike[0].logs)
 
 
 def _form_key(output: Output) -> Hashable:
@@ -108,4 +114,4 @@ def _form_key(output: Output) -> Hashable:
         aval if isinstance(leaf, Slot) else ("constant", params_key(leaf))
         for leaf, aval in zip(output.leaves, output.avals, strict=True)
     )
-    return (output.tree, *leaves)
+    return (output.tree, output.logs, *leaves)

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fxgrad.logs import deliver
 from fxgrad.places import Place, calling_place
 from fxgrad.recorder import (
     ForeignTracerError,
@@ -28,7 +29,7 @@ from fxgrad.recorder import (
 from fxgrad.replay.code import block_of_steps
 from fxgrad.replay.program import PROGRAMS
 from fxgrad.replay.structure import PLAIN, Step, constant_key
-from fxgrad.replay.tree import Node, Output, Walk, guard_key, is_kept
+from fxgrad.replay.tree import Log, Node, Output, Walk, guard_key, is_kept
 
 # A guard that keeps seeing new values, such as a logged loss, must not fill the table.
 MAX_CHILDREN: Final = 32
@@ -66,6 +67,7 @@ class Session:
         self._constants: dict[Slot, Operation] = {}
         self._pending: list[Step] = []
         self._captured: dict[Slot, Any] = {}
+        self._logs: list[Log] = []
         self._parent: Node | None = None
         self._live = False
         self._recorder: Recorder
@@ -140,6 +142,15 @@ class Session:
         self._answered[slot] = answer
         return answer
 
+    def log(self, name: str, value: Any) -> None:
+        """Keep what is observed. Where a known path is followed, the walk has told it."""
+        if self._live:
+            deliver(name, self._finished(value))
+        elif self._following is None and isinstance(value, RecordedTracer):
+            self._logs.append(Log(name, value.slot, value.aval))
+        elif self._following is None:
+            self._logs.append(Log(name, _held(value), None))
+
     def is_live(self) -> bool:
         """Whether operations are to be run at once from here on."""
         return self._live
@@ -199,12 +210,13 @@ class Session:
     def _segment(self, *, guard: Slot | None = None, output: Output | None = None) -> Node:
         """Make a node of what is pending."""
         made = {slot for step in self._pending for slot in step.operation.results}
+        logged = [log.value for log in self._logs if isinstance(log.value, Slot)]
         if output is None:
-            wanted = set(self._recorder.alive()) | ({guard} if guard is not None else set())
-            outputs = tuple(sorted(wanted & made))
+            wanted = {*self._recorder.alive(), *logged, guard}
+            outputs = tuple(sorted(slot for slot in made if slot in wanted))
         else:
-            leaves = (leaf for leaf in output.leaves if isinstance(leaf, Slot) and leaf in made)
-            outputs = tuple(dict.fromkeys(leaves))
+            slots = (leaf for leaf in (*output.leaves, *logged) if isinstance(leaf, Slot))
+            outputs = tuple(dict.fromkeys(slot for slot in slots if slot in made))
         must_run = outputs or any(step.has_effects for step in self._pending)
         inputs, block = block_of_steps(self._pending, outputs)
         node = Node(
@@ -212,12 +224,13 @@ class Session:
             inputs=inputs,
             outputs=outputs,
             program=PROGRAMS.get(block) if must_run else None,
+            logs=tuple(self._logs),
             captured=self._captured,
             guard=guard,
             place=calling_place() if guard is not None else None,
             output=output,
         )
-        self._pending, self._captured = [], {}
+        self._pending, self._captured, self._logs = [], {}, []
         return node
 
     def _hang_in(self, node: Node) -> None:

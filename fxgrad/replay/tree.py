@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import jax
 import numpy as np
 
+from fxgrad.logs import deliver
 from fxgrad.places import Place
 from fxgrad.recorder import Slot
 from fxgrad.replay.program import Program
@@ -31,11 +32,13 @@ class Output:
       tree: the structure of the output.
       leaves: a `Slot` or a constant for each leaf.
       avals: the abstract value of each leaf that is a slot, and None for the constants.
+      logs: the names of the leaves behind those of `tree`, which are observed and not returned.
     """
 
     tree: Any
     leaves: tuple[Any, ...]
     avals: tuple[Any, ...]
+    logs: tuple[str, ...] = ()
 
     def build(self, values: Values) -> Any:
         """The output of a call."""
@@ -46,6 +49,14 @@ class Output:
 def fresh(leaf: Any) -> Any:
     """A constant of the path; what a caller could change is a copy each time."""
     return leaf.copy() if isinstance(leaf, np.ndarray) else leaf
+
+
+class Log(NamedTuple):
+    """A value that a path observes: a slot with its abstract value, or a constant."""
+
+    name: str
+    value: Any
+    aval: Any
 
 
 @dataclass
@@ -60,6 +71,7 @@ class Node:
       inputs: the slots that the program reads.
       outputs: the slots that it gives: all that Python held then, and the guard.
       program: the compiled segment; None when there is nothing to run.
+      logs: what is observed in it.
       captured: arrays that are neither arguments nor results, by their slot.
       guard: the slot whose value Python asked for.
       place: the user's line that asked.
@@ -74,6 +86,7 @@ class Node:
     inputs: tuple[Slot, ...] = ()
     outputs: tuple[Slot, ...] = ()
     program: Program | None = None
+    logs: tuple[Log, ...] = ()
     captured: Values = field(default_factory=dict)
     guard: Slot | None = None
     place: Place | None = None
@@ -100,6 +113,8 @@ class Node:
         if self.program is not None:
             results = self.program(*[values[slot] for slot in self.inputs])
             values.update(zip(self.outputs, results, strict=True))
+        for log in self.logs:
+            deliver(log.name, values[log.value] if isinstance(log.value, Slot) else log.value)
 
 
 @dataclass
@@ -152,15 +167,30 @@ def is_kept(value: np.ndarray) -> bool:
 
 
 def snapshot(root: Node, min_hits: float) -> Node:
-    """The tree below `root` as it is now, in nodes of its own, without those of fewer hits."""
+    """The tree below `root` as it is now, in nodes of its own, without those of fewer hits.
+
+    Its outputs hold all that their paths observe.
+    """
     copy = replace(root)
-    waiting = [copy]
+    waiting: list[tuple[Node, tuple[Log, ...]]] = [(copy, ())]
     while waiting:
-        node = waiting.pop()
+        node, before = waiting.pop()
+        logs = (*before, *node.logs)
+        if node.output is not None:
+            node.output = _with_logs(node.output, logs)
         node.children = {
             key: replace(child)
             for key, child in node.children.copy().items()
             if child.hits >= min_hits
         }
-        waiting.extend(node.children.values())
+        waiting.extend((child, logs) for child in node.children.values())
     return copy
+
+
+def _with_logs(output: Output, logs: Sequence[Log]) -> Output:
+    return Output(
+        output.tree,
+        (*output.leaves, *(log.value for log in logs)),
+        (*output.avals, *(log.aval for log in logs)),
+        tuple(log.name for log in logs),
+    )
