@@ -13,7 +13,7 @@ from fxgrad.errors import ModeError
 
 Mode = Literal["eager", "static", "replay"]
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)
-DEFAULT_MODE: Final[Mode] = "static"
+DEFAULT_MODE: Final[Mode] = "replay"
 ENVIRONMENT_VARIABLE: Final = "FXGRAD_MODE"
 
 _override: ContextVar[Mode | None] = ContextVar("fxgrad_mode", default=None)

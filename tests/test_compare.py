@@ -28,7 +28,7 @@ def fun(x):
 
 
 def timing(first, steady, calls=40):
-    stats = Stats(calls + 1, 1, 1, first, 0, 1, {"static": calls + 1}, {"static": 1})
+    stats = Stats(calls + 1, 1, 1, first, 0, 1, 1.0, {"static": calls + 1}, {"static": 1})
     return Timing(first, (), (steady,) * calls, 1, first, stats, None)
 
 

@@ -13,6 +13,7 @@ EVERY = [
     errors.ArgumentError("what", path="batch['x']"),
     errors.OptionError("what", option="calls"),
     errors.ValueDependenceError("what", filename="a.py", lineno=3, line="if x:"),
+    errors.NewPathError("what", name="step"),
     errors.ModelError("what"),
     errors.LossError("what"),
     errors.DataError("what", path=Path("a.npz"), field="label"),

@@ -33,7 +33,7 @@ def make(mode=None):
 def test_a_function_without_a_mode_runs_in_the_default_one():
     function = make()
     function(jnp.ones(2))
-    assert ran_in(function) == "static"
+    assert ran_in(function) == "replay"
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -69,7 +69,7 @@ def test_the_innermost_block_wins_and_leaving_it_restores_the_outer_one():
 def test_a_block_left_by_an_exception_is_left():
     with pytest.raises(KeyError), fx.mode("eager"):
         raise KeyError
-    assert resolve(None) == "static"
+    assert resolve(None) == "replay"
 
 
 def test_a_block_does_not_reach_into_another_thread():
@@ -78,7 +78,7 @@ def test_a_block_does_not_reach_into_another_thread():
         thread = threading.Thread(target=lambda: seen.append(resolve(None)))
         thread.start()
         thread.join()
-    assert seen == ["static"]
+    assert seen == ["replay"]
 
 
 @pytest.mark.parametrize("wrong", ["", "Eager", "graph", None, 3, ["eager"]])

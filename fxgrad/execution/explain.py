@@ -15,6 +15,7 @@ from fxgrad.differences import Difference, differences
 from fxgrad.execution.advice import advise
 from fxgrad.execution.remade import Remade, note_first_compilation
 from fxgrad.places import Place
+from fxgrad.replay.decisions import Decision
 from fxgrad.signature import CallSignature
 
 Cause = Literal["first call", "changed call", "remade function", "same call again"]
@@ -94,6 +95,7 @@ class Explanation:
       compilations: the newest ones, at most 256.
       forgotten: how many older ones are no longer listed.
       fallbacks: reasons for which calls did not run as the mode promises. Static has none.
+      decisions: the lines that force values in replay, and what each costs.
     """
 
     name: str
@@ -101,6 +103,7 @@ class Explanation:
     compilations: tuple[Compilation, ...]
     forgotten: int = 0
     fallbacks: tuple[str, ...] = ()
+    decisions: tuple[Decision, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The explanation as plain values."""
@@ -110,6 +113,7 @@ class Explanation:
             "compilations": [compilation.to_dict() for compilation in self.compilations],
             "forgotten": self.forgotten,
             "fallbacks": list(self.fallbacks),
+            "decisions": [decision.to_dict() for decision in self.decisions],
         }
 
     def __str__(self) -> str:
@@ -119,7 +123,8 @@ class Explanation:
         if self.forgotten:
             title += f", the first {self.forgotten} no longer listed"
         fallbacks = [f"in eager: {reason}" for reason in self.fallbacks]
-        return "\n".join([title, *map(str, self.compilations), *fallbacks])
+        forced = [f"decision at {decision}" for decision in self.decisions]
+        return "\n".join([title, *map(str, self.compilations), *forced, *fallbacks])
 
 
 class History:
@@ -156,12 +161,15 @@ class History:
                 self._fallbacks.append(reason)
             del self._fallbacks[:-_KEPT]
 
-    def explanation(self, name: str, defined: Place | None) -> Explanation:
-        """What is remembered, as a value."""
+    def explanation(
+        self, name: str, defined: Place | None, decisions: tuple[Decision, ...]
+    ) -> Explanation:
+        """What is remembered, and the decisions, as a value."""
         with self._lock:
             kept = tuple(self._compilations)
             forgotten = self._count - len(kept)
-            return Explanation(name, defined, kept, forgotten, tuple(self._fallbacks))
+            fallbacks = tuple(self._fallbacks)
+        return Explanation(name, defined, kept, forgotten, fallbacks, decisions)
 
     def _remade(self, signature: CallSignature, place: Place | None) -> Remade | None:
         if self._signatures or not self._watch_remaking:

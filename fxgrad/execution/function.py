@@ -74,15 +74,26 @@ class Function(Generic[P, R]):
         return total({mode: runner.counts for mode, runner in self._runners.items()})
 
     def explain(self) -> Explanation:
-        """Why each program was compiled, against the nearest earlier one, and what to change."""
-        name = getattr(self, "__qualname__", None) or repr(self._fun)
-        return self._history.explanation(name, place_of_function(self._fun))
+        """Why each program was compiled, against the nearest earlier one, and what to change.
 
-    def tree(self) -> PathTree:
-        """The paths that replay has recorded: decisions with their lines, values seen, hits."""
+        For replay also what each line costs at which Python asks for a value.
+        """
+        name = getattr(self, "__qualname__", None) or repr(self._fun)
+        place = place_of_function(self._fun)
+        return self._history.explanation(name, place, self._replay.decisions())
+
+    def tree(self, *args: Any, **kwargs: Any) -> PathTree:
+        """The paths that replay has recorded: decisions with their lines, values seen, hits.
+
+        Given arguments, those of calls with such arguments only; nothing runs.
+        """
+        return self._replay.tree(args, kwargs)
+
+    @property
+    def _replay(self) -> Replay:
         replay = self._runners["replay"]
         assert isinstance(replay, Replay)
-        return replay.tree()
+        return replay
 
     def clear(self) -> None:
         """Drop every compiled program, count and explanation."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any
 
 import jax
 
-from fxgrad.compilation import Work, heard
+from fxgrad.compilation import Work, count_trace, heard
 from fxgrad.errors import ImpureWarning, ModeError
 from fxgrad.execution.direct import NOT_SERVED
 from fxgrad.execution.explain import History
@@ -22,6 +23,7 @@ from fxgrad.limits import current_limit
 from fxgrad.paths import call_shape_of
 from fxgrad.places import calling_place
 from fxgrad.recorder import ForeignTracerError, Recorder, is_outermost, is_tracer
+from fxgrad.replay.decisions import Decision, decisions
 from fxgrad.replay.layout import MISSED
 from fxgrad.replay.paths import PathTree, path_tree
 from fxgrad.replay.promotion import Tree
@@ -98,9 +100,17 @@ class Replay:
         if limit is not None:
             limit.count(work.programs)
 
-    def tree(self) -> PathTree:
-        """The recorded paths."""
-        return path_tree(tree.root for tree in self._recordings.trees())
+    def tree(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> PathTree:
+        """The recorded paths: all, or those of calls with such arguments."""
+        if not args and not kwargs:
+            return path_tree(self._recordings.trees())
+        leaves, structure = jax.tree.flatten((args, dict(kwargs)))
+        tree = self._recordings.get(self._recordings.key(structure, leaves))
+        return path_tree([] if tree is None else [tree])
+
+    def decisions(self) -> tuple[Decision, ...]:
+        """The lines that force values."""
+        return decisions(self._recordings.trees())
 
     def _run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         if not is_outermost():
@@ -188,6 +198,7 @@ class Replay:
         self.counts.add_miss()
         walked.give_arguments(arrays)
         session = Session(walked)
+        start, mark = time.perf_counter(), heard.work
         try:
             return session.run(self._fun, call.with_tracers)
         except ForeignTracerError:
@@ -197,6 +208,7 @@ class Replay:
             self._give_up(call.key, error)
             return self._run_eagerly(call.args, call.kwargs)
         finally:
+            count_trace(time.perf_counter() - start - heard.work.since(mark).seconds)
             self._remember(call, session, arrays)
 
     def _remember(self, call: _Call, session: Session, arrays: Sequence[Any]) -> None:

@@ -19,15 +19,21 @@ from fxgrad.execution.explain import History
 from fxgrad.execution.options import Options, check_keywords
 from fxgrad.execution.stats import Counts
 from fxgrad.execution.value_dependence import VALUE_ERRORS, explain_value_dependence
+from fxgrad.limits import current_limit
 from fxgrad.paths import LEFT_OUT, bind_names, call_forms, call_shape_of
 from fxgrad.places import calling_place
 from fxgrad.signature import describe_call, unsupported_leaves
+
+
+class _NotAllowedError(Exception):
+    """Nothing more may be traced, and the call is to run in eager."""
 
 
 class Static:
     """Runs a function as compiled programs."""
 
     def __init__(self, fun: Callable[..., Any], options: Options, history: History) -> None:
+        self._fun = fun
         self._options = options
         self._history = history
         self._call_shape = call_shape_of(fun)
@@ -40,6 +46,10 @@ class Static:
         mark = heard.work
         try:
             result = self.jitted(*args, **kwargs)
+        except _NotAllowedError:
+            self.counts.add_python_run()
+            self.counts.add_uncompiled(1.0)
+            return self._fun(*args, **kwargs)
         except Exception as error:
             work, heard.work = heard.work.since(mark), mark
             self.counts.add_work(work, miss=False)
@@ -57,6 +67,9 @@ class Static:
     ) -> None:
         is_miss = not jax.config.jax_disable_jit
         self.counts.add_work(work, miss=is_miss)
+        limit = current_limit()
+        if limit is not None:
+            limit.count(work.programs)
         if is_miss:
             signature = describe_call(self._call_shape, self._options.static_argnames, args, kwargs)
             self._history.add(signature, work, call=call, place=calling_place())
@@ -112,10 +125,14 @@ def _is_hashable(value: Any) -> bool:
 
 
 def _counting(fun: Callable[..., Any], counts: Counts) -> Callable[..., Any]:
-    """`fun`, counting the times that JAX runs it to trace it."""
+    """`fun`, counting the times that JAX runs it to trace it, where it may be traced."""
+    name = getattr(fun, "__qualname__", repr(fun))
 
     @functools.wraps(fun)
     def traced(*args: Any, **kwargs: Any) -> Any:
+        limit = current_limit()
+        if limit is not None and not limit.meet_miss(name, lambda: "a call of a new signature"):
+            raise _NotAllowedError
         counts.add_python_run()
         start = time.perf_counter()
         try:

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from fxgrad.places import Place
+from fxgrad.replay.promotion import Tree
 from fxgrad.replay.tree import Node
 
 End = Literal["decision", "output", "python"]
@@ -27,7 +28,9 @@ class RecordedSegment:
       operations: how many operations were recorded in it.
       end: what comes after: a decision, the output, or Python, which raised an exception there.
       place: for a decision, the user's line that asked for the value.
-      hits: how many calls have come by.
+      hits: how many calls have come by in segments. Those that one program serves for the whole
+        tree do not say which way they went.
+      served: for a first one, how its tree is served.
     """
 
     number: int
@@ -37,6 +40,7 @@ class RecordedSegment:
     end: End
     place: Place | None
     hits: int
+    served: str
 
     def to_dict(self) -> dict[str, Any]:
         """The segment as plain values."""
@@ -63,35 +67,37 @@ class PathTree:
         return "\n".join(lines) or "nothing recorded"
 
 
-def path_tree(roots: Iterable[Node]) -> PathTree:
-    """The paths below `roots`. Loops make deep trees, so this does not recurse."""
+def path_tree(trees: Iterable[Tree]) -> PathTree:
+    """The paths of `trees`. Loops make deep trees, so this does not recurse."""
     segments: list[RecordedSegment] = []
-    waiting: list[tuple[Node, int | None]] = []
-    waiting += [(root, None) for root in roots][::-1]
+    waiting: list[tuple[Node, int | None, str]] = []
+    waiting += [(tree.root, None, tree.served) for tree in trees][::-1]
     while waiting:
-        node, parent = waiting.pop()
+        node, parent, served = waiting.pop()
         number = len(segments)
         segments.append(
             RecordedSegment(
                 number=number,
                 parent=parent,
-                answer=_value_in_words(node),
+                answer=value_in_words(node),
                 operations=len(node.steps),
                 end="decision" if node.guard else "output" if node.output else "python",
                 place=node.place,
                 hits=node.hits,
+                served=served,
             )
         )
-        waiting += [(child, number) for child in node.children.values()][::-1]
+        waiting += [(child, number, "") for child in node.children.values()][::-1]
     return PathTree(tuple(segments))
 
 
-def _value_in_words(node: Node) -> str:
+def value_in_words(node: Node) -> str:
+    """The value that led to `node`."""
     return "an array" if node.answer is None else np.array2string(node.answer, threshold=8)
 
 
 def _words(segment: RecordedSegment) -> str:
-    led_here = f"{segment.answer}: " if segment.parent is not None else ""
+    led_here = f"{segment.answer}: " if segment.parent is not None else f"({segment.served}) "
     done = f"{segment.operations} operation(s), {segment.hits} hit(s)"
     if segment.end == "decision":
         line = f"  {segment.place.line}" if segment.place else ""

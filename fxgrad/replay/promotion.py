@@ -61,6 +61,16 @@ class Tree:
         """Whether a program of its own serves every call, from arrays to arrays."""
         return self.promoted is not None and self.promoted.folded.is_closed
 
+    @property
+    def served(self) -> str:
+        """How calls are served, in words."""
+        if self.promoted is None:
+            why = self.refusal or "not quiet for long enough yet"
+            return f"segments: {why}" if self.root.guard is not None else "Python"
+        return "one program, " + (
+            "one host read" if self.promoted.folded.has_code else "no host read"
+        )
+
     def has_grown(self) -> None:
         """A path has been added."""
         self._calls = 0

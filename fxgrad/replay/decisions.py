@@ -1,0 +1,124 @@
+"""Decisions: for each line at which Python asked for values, what they were and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from fxgrad.places import Place
+from fxgrad.replay.paths import value_in_words
+from fxgrad.replay.promotion import Tree
+from fxgrad.replay.tree import Node
+
+Cost = Literal["nothing", "one host read for the whole call", "a host read", "Python"]
+
+_SHOWN: Final = 6
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One line that forces values.
+
+    Attributes:
+      place: the user's line.
+      values: the first values that it was given, in words.
+      count: how many different ones there were.
+      on_paths: how often it stands on the recorded paths.
+      cost: what it costs at each call now: the dearest of all places where it stands.
+      reason: why it costs that, or the empty string.
+      advice: what to write instead, or the empty string.
+    """
+
+    place: Place
+    values: tuple[str, ...]
+    count: int
+    on_paths: int
+    cost: Cost
+    reason: str
+    advice: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The decision as plain values."""
+        return {**vars(self), "place": self.place.to_dict(), "values": list(self.values)}
+
+    def __str__(self) -> str:
+        more = ", …" if self.count > len(self.values) else ""
+        lines = [
+            f"{self.place}  {self.place.line}",
+            f"     forced {self.on_paths} time(s) on the recorded paths, {self.count} value(s): "
+            f"{', '.join(self.values)}{more}",
+            f"     costs {self.cost}" + (f": {self.reason}" if self.reason else ""),
+        ]
+        return "\n".join([*lines, *([f"     → {self.advice}"] if self.advice else [])])
+
+
+_COSTS: Final[tuple[Cost, ...]] = (
+    "nothing",
+    "one host read for the whole call",
+    "a host read",
+    "Python",
+)
+
+
+@dataclass
+class _Line:
+    """What is gathered for one line."""
+
+    values: dict[str, None] = field(default_factory=dict)
+    on_paths: int = 0
+    cost: Cost = "nothing"
+    reason: str = ""
+
+
+def decisions(trees: Iterable[Tree]) -> tuple[Decision, ...]:
+    """All lines that force values, in the order in which they were first met."""
+    lines: dict[Place, _Line] = {}
+    for tree in trees:
+        for node in _deciding(tree.root):
+            if node.place is None:
+                continue
+            line = lines.setdefault(node.place, _Line())
+            line.on_paths += 1
+            line.values.update((value_in_words(child), None) for child in node.children.values())
+            cost, reason = _cost(tree, node)
+            if _COSTS.index(cost) >= _COSTS.index(line.cost):
+                line.cost, line.reason = cost, reason
+    return tuple(_decision(place, line) for place, line in lines.items())
+
+
+def _decision(place: Place, line: _Line) -> Decision:
+    advice = ""
+    if line.cost == "Python":
+        advice = (
+            "if the value is only shown, write fx.log(name, value); if Python decides by it, ask "
+            "for what repeats: bool(x > limit)"
+        )
+    return Decision(
+        place=place,
+        values=tuple(line.values)[:_SHOWN],
+        count=len(line.values),
+        on_paths=line.on_paths,
+        cost=line.cost,
+        reason=line.reason,
+        advice=advice,
+    )
+
+
+def _deciding(root: Node) -> Iterator[Node]:
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if node.guard is not None:
+            yield node
+        waiting.extend(list(node.children.values())[::-1])
+
+
+def _cost(tree: Tree, node: Node) -> tuple[Cost, str]:
+    if node.eager_from_here:
+        return "Python", "it has had too many values; what follows others runs in eager"
+    if tree.promoted is None:
+        return "a host read", tree.served
+    if tree.promoted.folded.has_code:
+        return "one host read for the whole call", "not every outcome on the paths has been seen"
+    return "nothing", ""
