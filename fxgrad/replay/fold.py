@@ -25,7 +25,7 @@ from fxgrad.replay.tree import Node, Output, Values, snapshot
 # XLA's time to compile grows faster than these.
 MAX_OPERATIONS: Final = 3000
 MAX_DEPTH: Final = 64
-MAX_STEPS: Final = 50_000
+MAX_STEPS: Final = 100_000
 # Of a tree that is too large as a whole, only what is often used: the least share of all calls.
 _PRUNED_SHARES: Final = (0.0, 1 / 256, 1 / 32)
 

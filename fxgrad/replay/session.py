@@ -33,6 +33,8 @@ from fxgrad.replay.tree import Log, Node, Output, Walk, guard_key, is_kept
 
 # A guard that keeps seeing new values, such as a logged loss, must not fill the table.
 MAX_CHILDREN: Final = 32
+# For one call signature; each takes some 3 KiB.
+MAX_RECORDED: Final = 100_000
 
 # What a path may return again and again, without Python making it anew.
 _REPEATABLE: Final = (Slot, jax.Array, np.ndarray, np.generic, *PLAIN)
@@ -59,7 +61,7 @@ class Session:
     def __init__(self, walked: Walk) -> None:
         self._values = walked.values
         self._path = walked.path
-        self._answers = walked.answers
+        self._answers = list(walked.answers)
         self._position = 0  # in the known path
         self._heard = 0  # operations of the known node
         self._answered: dict[Slot, np.ndarray] = {}
@@ -192,33 +194,35 @@ class Session:
         self._hang_in(node)
         answer = np.asarray(self._values[slot])
         self.host_reads += 1
-        self._answers = [*self._answers, answer]
+        self._answers.append(answer)
         self._branch_off(node)
         return answer
 
     def _branch_off(self, node: Node) -> None:
-        """From here on all is new, or, at a decision with too many values already, live."""
+        """From here on all is new, or live if no more is to be recorded here."""
         self._parent = node
-        if len(node.children) >= MAX_CHILDREN and not node.eager_from_here:
-            node.eager_from_here = (
-                f"{node.place}: {len(node.children)} different values were seen here; for others, "
-                "what follows runs in eager"
-            )
-            self.notes.append(node.eager_from_here)
+        full = _fullness(node, self.root)
+        if full and not node.eager_from_here:
+            node.eager_from_here = full
+            self.notes.append(f"{node.place}: {full}")
         self._live = bool(node.eager_from_here)
 
     def _segment(self, *, guard: Slot | None = None, output: Output | None = None) -> Node:
         """Make a node of what is pending."""
         made = {slot for step in self._pending for slot in step.operation.results}
         logged = [log.value for log in self._logs if isinstance(log.value, Slot)]
+        dead: tuple[Slot, ...] = ()
         if output is None:
-            wanted = {*self._recorder.alive(), *logged, guard}
-            outputs = tuple(sorted(slot for slot in made if slot in wanted))
+            held = {*self._recorder.alive(), guard, *(slot for slot, _ in self._captures.values())}
+            outputs = tuple(sorted(slot for slot in made if slot in held or slot in logged))
+            dead = tuple(slot for slot in (*self._values, *outputs) if slot not in held)
         else:
             slots = (leaf for leaf in (*output.leaves, *logged) if isinstance(leaf, Slot))
             outputs = tuple(dict.fromkeys(slot for slot in slots if slot in made))
         must_run = outputs or any(step.has_effects for step in self._pending)
         inputs, block = block_of_steps(self._pending, outputs)
+        if any(slot not in self._values for slot in inputs):
+            raise ImpureError("a value is needed that had been let go of", calling_place())
         node = Node(
             steps=tuple(self._pending),
             inputs=inputs,
@@ -226,6 +230,7 @@ class Session:
             program=PROGRAMS.get(block) if must_run else None,
             logs=tuple(self._logs),
             captured=self._captured,
+            dead=dead,
             guard=guard,
             place=calling_place() if guard is not None else None,
             output=output,
@@ -234,12 +239,14 @@ class Session:
         return node
 
     def _hang_in(self, node: Node) -> None:
-        if self._parent is None:
+        if self.root is None:
             self.root = node
         else:
+            assert self._parent is not None
             answer = self._answers[-1]
             node.answer = answer if is_kept(answer) else None
             self._parent.children[guard_key(answer)] = node
+        self.root.recorded += len(node.steps) + 1
 
     def _end(self, returned: Any) -> Any:
         leaves, tree = jax.tree.flatten(returned)
@@ -288,6 +295,15 @@ class Session:
                 results = operation.run(inputs)
             self._values.update(zip(operation.results, results, strict=True))
         return self._values[slot]
+
+
+def _fullness(node: Node, root: Node | None) -> str:
+    """Why nothing more is recorded behind a decision, or the empty string."""
+    if len(node.children) >= MAX_CHILDREN:
+        return f"{len(node.children)} different values were seen here; others run in eager"
+    if root is not None and root.recorded >= MAX_RECORDED:
+        return f"{MAX_RECORDED} operations are recorded for such calls; what follows runs in eager"
+    return ""
 
 
 def _name(operation: Operation) -> str:

@@ -10,6 +10,7 @@ import dataclasses
 import enum
 import functools
 import types
+import weakref
 from collections.abc import Hashable
 from typing import Any, Final
 
@@ -24,6 +25,13 @@ PLAIN: Final = (
     *(bool, int, float, complex, str, bytes, type(None)),
     *(np.dtype, enum.Enum, type),
 )
+
+
+_MAX_CALLS: Final = 4096
+_calls: Final[dict[tuple[int, ...], tuple[Key, tuple[Any, ...]]]] = {}
+_jaxpr_keys: Final[dict[bool, weakref.WeakKeyDictionary[Any, Key]]] = {
+    is_followed: weakref.WeakKeyDictionary() for is_followed in (False, True)
+}
 
 
 class Key:
@@ -73,19 +81,33 @@ class Step:
 
 
 def _operation_key(operation: Operation, *, is_followed: bool) -> Key:
-    return Key(
-        operation.primitive,
-        tuple(
-            (name, params_key(value, is_followed))
-            for name, value in sorted(operation.params.items())
-        ),
-        operation.input_avals,
-        _identity(operation.context),
-    )
+    params = _all_params_key(operation.params, is_followed)
+    return Key(operation.primitive, params, operation.input_avals, _identity(operation.context))
+
+
+def _all_params_key(params: dict[str, Any], is_followed: bool) -> Key:
+    """The structure of all parameters. A jitted function brings the same objects each time."""
+    if not any(map(is_jaxpr, params.values())):
+        return _made_key(params, is_followed)
+    identities = (is_followed, *map(id, params.values()))
+    known = _calls.get(identities)
+    if known is None:
+        if len(_calls) >= _MAX_CALLS:
+            _calls.clear()
+        # The objects are held, so that no identity returns.
+        known = _calls[identities] = (_made_key(params, is_followed), tuple(params.values()))
+    return known[0]
+
+
+def _made_key(params: dict[str, Any], is_followed: bool) -> Key:
+    return Key(*((name, params_key(value, is_followed)) for name, value in sorted(params.items())))
 
 
 def params_key(value: Any, is_followed: bool = False) -> Hashable:
     """The structure of a parameter: jaxprs by their equations, functions by code and captures."""
+    kind = type(value)
+    if kind in _ATOMS:
+        return (kind, value)
     if is_jaxpr(value):
         return jaxpr_key(value, is_followed)
     if isinstance(value, tuple | list):
@@ -133,8 +155,16 @@ def _held_key(value: Any, within: tuple[Any, ...], is_followed: bool) -> Hashabl
     return _callable_key(value, within, is_followed) if is_callable else _identity(value)
 
 
-def jaxpr_key(jaxpr: Any, is_followed: bool) -> Hashable:
-    """The equations of a jaxpr with its variables numbered in order."""
+def jaxpr_key(jaxpr: Any, is_followed: bool) -> Key:
+    """The equations of a jaxpr with its variables numbered in order; kept while the jaxpr lives."""
+    known = _jaxpr_keys[is_followed]
+    key = known.get(jaxpr)
+    if key is None:
+        key = known[jaxpr] = _jaxpr_key(jaxpr, is_followed)
+    return key
+
+
+def _jaxpr_key(jaxpr: Any, is_followed: bool) -> Key:
     inner = getattr(jaxpr, "jaxpr", jaxpr)
     numbers: dict[Any, int] = {}
 
@@ -159,7 +189,7 @@ def jaxpr_key(jaxpr: Any, is_followed: bool) -> Hashable:
         for equation in inner.eqns
     )
     constants = tuple(map(constant_key, getattr(jaxpr, "consts", ())))
-    return ("jaxpr", inputs, equations, tuple(map(atom, inner.outvars)), constants)
+    return Key("jaxpr", inputs, equations, tuple(map(atom, inner.outvars)), constants)
 
 
 def constant_key(value: Any) -> Hashable:
@@ -167,6 +197,10 @@ def constant_key(value: Any) -> Hashable:
     if isinstance(value, np.ndarray | np.generic):
         return (value.shape, str(value.dtype), value.tobytes())
     return _identity(value)
+
+
+# The types of parameters that are met all the time: what is hashable and holds nothing.
+_ATOMS: Final = frozenset([bool, int, str, type(None)])
 
 
 class _Same:

@@ -73,12 +73,14 @@ class Node:
       program: the compiled segment; None when there is nothing to run.
       logs: what is observed in it.
       captured: arrays that are neither arguments nor results, by their slot.
+      dead: the slots that Python has let go of by its end, whose arrays need not be kept.
       guard: the slot whose value Python asked for.
       place: the user's line that asked.
       children: the node for each value seen.
       answer: the value that led here; None at the root, and where it is too large to be kept.
       output: what the path returns.
       eager_from_here: why this decision is no longer recorded, or the empty string.
+      recorded: at the root, how many operations and segments the tree has.
       hits: how many calls have come by.
     """
 
@@ -88,12 +90,14 @@ class Node:
     program: Program | None = None
     logs: tuple[Log, ...] = ()
     captured: Values = field(default_factory=dict)
+    dead: tuple[Slot, ...] = ()
     guard: Slot | None = None
     place: Place | None = None
     children: dict[Hashable, Node] = field(default_factory=dict)
     answer: np.ndarray | None = None
     output: Output | None = None
     eager_from_here: str = ""
+    recorded: int = 0
     hits: int = 0
 
     @property
@@ -115,6 +119,8 @@ class Node:
             values.update(zip(self.outputs, results, strict=True))
         for log in self.logs:
             deliver(log.name, values[log.value] if isinstance(log.value, Slot) else log.value)
+        for slot in self.dead:
+            values.pop(slot, None)
 
 
 @dataclass
