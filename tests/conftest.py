@@ -12,4 +12,4 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
 def pytest_addoption(parser):
-    parser.addoption("--programs", type=int, default=60, help="how many random programs to make")
+    parser.addoption("--programs", type=int, default=200, help="how many random programs to make")
