@@ -17,28 +17,9 @@ from fxgrad.errors import ImpureWarning, ModeError
 from fxgrad.execution.replayable import MAX_VALUES
 from fxgrad.replay.self_check import self_check
 from fxgrad.replay.session import MAX_CHILDREN
-from tests.programs import PROGRAMS
 
 x = jnp.linspace(-1.0, 2.0, 6)
 replay = functools.partial(fx.function, mode="replay")
-
-
-@pytest.mark.parametrize("program", PROGRAMS, ids=str)
-def test_python_runs_once_for_each_path_and_never_again(program):
-    derivative = jax.value_and_grad(program.fun, argnums=tuple(range(len(program.inputs[0]))))
-    function = replay(derivative)
-    runs = []
-    for _ in range(3):
-        for args in program.inputs:
-            jax.tree.map(
-                lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
-                function(*args),
-                derivative(*args),
-            )
-        runs.append(function.stats().python_runs)
-    assert runs[0] == runs[1] == runs[2] <= len(program.inputs)
-    assert function.stats().misses == runs[0]
-    assert function.stats().calls == 3 * len(program.inputs)
 
 
 def test_n_decisions_in_a_row_build_2n_plus_1_programs_for_all_paths():

@@ -18,6 +18,11 @@ from fxgrad.replay.fold import Folded
 from fxgrad.replay.promotion import Tree
 
 
+def may_be_a_number(aval: Any) -> bool:
+    """Whether `jax.jit` cannot tell an array of this kind from a number of Python's."""
+    return aval.shape == () and getattr(aval, "weak_type", False)
+
+
 class _NotRecordedError(Exception):
     """No recorded tree serves the call."""
 
@@ -49,7 +54,7 @@ class Direct:
         def recorded(*args: Any, **kwargs: Any) -> Any:
             leaves, structure = jax.tree.flatten((args, kwargs))
             # A number of Python's looks like a scalar of its dtype here, and belongs to the path.
-            if any(not is_tracer(leaf) or leaf.weak_type for leaf in leaves):
+            if any(not is_tracer(leaf) or may_be_a_number(leaf.aval) for leaf in leaves):
                 raise _NotRecordedError
             folded = self._folded(trees.get(key(structure, leaves)))
             columns = folded.run(leaves)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import jax
 
 from fxgrad.execution.captures import Captures
-from fxgrad.execution.direct import Direct
+from fxgrad.execution.direct import Direct, may_be_a_number
 from fxgrad.execution.options import Options
 from fxgrad.execution.replayable import leaf_key
 from fxgrad.recorder import is_tracer, trace_context
@@ -62,7 +62,7 @@ class Recordings:
         with self._lock:
             self._trees.setdefault(key, tree)
             self._held[key] = self._captures.now()  # so that no identity in the key returns
-            self._all_arrays = self._all_arrays and len(arrays) == leaf_count
+            self._all_arrays &= len(arrays) == leaf_count and not any(map(may_be_a_number, avals))
             while len(self._trees) > MAX_TREES:
                 self._held.pop(self._trees.popitem(last=False)[0], None)
         self.choose_way()
@@ -74,8 +74,8 @@ class Recordings:
             self._all_arrays = False
         self.choose_way()
 
-    def refuse(self) -> None:
-        """A call has had to run in eager: its kind must be told from others at each call."""
+    def tell_by_key(self) -> None:
+        """`jax.jit` cannot tell some calls from others: take the direct way no more."""
         self._all_arrays = False
         self.direct = None
 

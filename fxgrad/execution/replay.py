@@ -120,13 +120,18 @@ class Replay:
             try:
                 output = direct(args, kwargs)
             except NOT_SERVED:
-                return self._run_by_key(args, kwargs)
+                return self._run_by_key(args, kwargs, refused=True)
             self.counts.add_host_reads(direct.host_reads)
             return self._run_by_key(args, kwargs, missed=True) if output is MISSED else output
         return self._run_by_key(args, kwargs)
 
     def _run_by_key(
-        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, missed: bool = False
+        self,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        *,
+        missed: bool = False,
+        refused: bool = False,
     ) -> Any:
         if jax.config.jax_disable_jit or jax.config.jax_debug_nans:
             return self._run_eagerly(args, kwargs)
@@ -139,6 +144,8 @@ class Replay:
         call = _Call(args, kwargs, leaves, structure, key)
         if tree is None:
             return self._run_new(call)
+        if refused:
+            self._recordings.tell_by_key()
         arrays = leaves if len(leaves) == tree.argument_count else call.arrays()
         promoted = tree.promoted
         if promoted is not None and not missed:
@@ -156,7 +163,7 @@ class Replay:
         for reason in reasons:
             self._history.add_fallback(reason)
         if reasons:
-            self._recordings.refuse()
+            self._recordings.tell_by_key()
             return self._run_eagerly(call.args, call.kwargs)
         if not self._may_record(lambda: "a call of a new signature"):
             return self._run_eagerly(call.args, call.kwargs)
