@@ -193,7 +193,7 @@ def function(
     """Make a `Function`: a pure function that runs in the mode that wins at each call.
 
     The mode of a call is the innermost `fx.mode` block's, else that of ``FXGRAD_MODE``, else
-    `mode`, else ``"static"``. Called inside a JAX transform or another Function, it becomes part
+    `mode`, else ``"replay"``. Called inside a JAX transform or another Function, it becomes part
     of that.
 
     On a method of a class that is a pytree, ``self`` is an argument like any other. On a method of

@@ -16,6 +16,7 @@ VALUE_ERRORS: Final = (
     jax.errors.NonConcreteBooleanIndexError,  # x[x > 0]
 )
 
+_REPLAY = 'run it in replay, which compiles the paths that Python takes: mode="replay"'
 _EAGER = 'run it as a dynamic graph: mode="eager"'
 _WAYS_OUT: Final[dict[type[Exception], tuple[str, str]]] = {
     jax.errors.TracerBoolConversionError: (
@@ -51,6 +52,7 @@ def explain_value_dependence(error: Exception) -> ValueDependenceError | None:
     return ValueDependenceError(
         f"{place}: {place.line}\n"
         f"Here {what}, and a static graph is traced before there are any. Either\n"
+        f"  {_REPLAY}\n"
         f"  {_EAGER}, or with fx.mode('eager'): …\n"
         f"  {way_out}",
         filename=place.filename,
