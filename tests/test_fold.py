@@ -392,7 +392,7 @@ def test_dispatch_does_not_walk_recorded_paths():
 
 
 def block(number):
-    return Block([], Code((), (Literal(np.float32(number)),)))
+    return Block([], Code((), (Literal(np.float32(number), jax.typeof(np.float32(0))),)))
 
 
 @pytest.mark.parametrize("limits", [(2, 1 << 40), (100, 1 << 20)])

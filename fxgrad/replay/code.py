@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from fxgrad.recorder import Slot
@@ -33,10 +34,11 @@ class Var:
 class Literal:
     """A scalar in the code, compared by type and exact value."""
 
-    __slots__ = ("_key", "value")
+    __slots__ = ("_key", "aval", "value")
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: Any, aval: Any) -> None:
         self.value = value
+        self.aval = aval
         self._key = (type(value), constant_key(value), repr(value))
 
     def __hash__(self) -> int:
@@ -45,10 +47,9 @@ class Literal:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Literal) and self._key == other._key
 
-    @property
-    def aval(self) -> Any:
-        """Its shape and dtype."""
-        return jax.typeof(self.value)
+    def array(self) -> jax.Array:
+        """The value as an array."""
+        return of_aval(np.asarray(self.value, self.aval.dtype), self.aval)
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,7 @@ class Zeros:
     def value(self) -> Any:
         """An array of zeros, or a key made of them."""
         if not jnp.issubdtype(self.aval.dtype, jax.dtypes.prng_key):
-            zeros = jnp.zeros(self.aval.shape, self.aval.dtype)
-            if not self.aval.weak_type:
-                return zeros
-            return lax.convert_element_type(zeros, _WEAK[self.aval.dtype.kind])
+            return of_aval(jnp.zeros(self.aval.shape, self.aval.dtype), self.aval)
         like = jax.ShapeDtypeStruct(self.aval.shape, self.aval.dtype)
         data = jax.eval_shape(jax.random.key_data, like)
         name = self.aval.dtype.name.removeprefix("key<").removesuffix(">")
@@ -72,6 +70,11 @@ class Zeros:
 
 
 Ref = Var | Literal | Zeros
+
+
+def of_aval(value: Any, aval: Any) -> jax.Array:
+    """`value`, which has the shape and dtype of `aval`, with its weak type too."""
+    return lax.convert_element_type(value, _WEAK[aval.dtype.kind] if aval.weak_type else aval.dtype)
 
 
 class Action(Protocol):
@@ -169,6 +172,20 @@ class Block:
             values.update(zip(line.results, results, strict=True))
         return [read(ref) for ref in self.code.outs]
 
+    def generic(self) -> tuple[Block, tuple[Literal, ...]]:
+        """The block with its literals as further parameters, and what they were."""
+        parameters, literals = list(self.parameters), []
+        lines = []
+        for line in self.code.lines:
+            operands = list(line.operands)
+            for number, ref in enumerate(operands):
+                if isinstance(ref, Literal):
+                    operands[number] = var = Var(ref.aval)
+                    parameters.append(var)
+                    literals.append(ref)
+            lines.append(Line(line.action, tuple(operands), line.results))
+        return Block(parameters, Code(tuple(lines), self.code.outs)), tuple(literals)
+
 
 def code_of_steps(
     steps: Iterable[Step], variables: Mapping[Slot, Ref]
@@ -183,7 +200,8 @@ def code_of_steps(
     for step in steps:
         operation = step.operation
         operands = tuple(
-            known[o] if isinstance(o, Slot) else Literal(o) for o in operation.operands
+            known[operand] if isinstance(operand, Slot) else Literal(operand, aval)
+            for operand, aval in zip(operation.operands, operation.input_avals, strict=True)
         )
         results = tuple(map(Var, operation.output_avals))
         known.update(zip(operation.results, results, strict=True))

@@ -19,7 +19,7 @@ from fxgrad.replay.choice import Choice, Gate
 from fxgrad.replay.code import Block, Code, Line, Literal, Ref, Var, Zeros, code_of_steps
 from fxgrad.replay.join import join
 from fxgrad.replay.layout import MISS, MISSED, Column, Layout
-from fxgrad.replay.roll import UNSEEN, Loop, turns_from
+from fxgrad.replay.roll import UNSEEN, Loop, turns_from, with_literals_by_turn
 from fxgrad.replay.tree import Node, Output, Values, snapshot
 
 # XLA's time to compile grows faster than these.
@@ -28,6 +28,8 @@ MAX_DEPTH: Final = 64
 MAX_STEPS: Final = 100_000
 # Of a tree that is too large as a whole, only what is often used: the least share of all calls.
 _PRUNED_SHARES: Final = (0.0, 1 / 256, 1 / 32)
+
+_INT32: Final = jax.typeof(np.int32(0))
 
 Variables = Mapping[Slot, Ref]
 
@@ -145,7 +147,7 @@ class _Fold:
         return Code((), (*map(Zeros, self.layout.avals), *self._code(MISS)))
 
     def _code(self, value: int) -> tuple[Literal, ...]:
-        return (Literal(np.int32(value)),) if self.has_code else ()
+        return (Literal(np.int32(value), _INT32),) if self.has_code else ()
 
     def _captured(self, arrays: Values) -> dict[Slot, Ref]:
         for array in arrays.values():
@@ -243,6 +245,7 @@ def _loop_line(
     lines, inner = code_of_steps(
         second.steps, {**outer, **dict(zip(first.results(), entering, strict=True))}
     )
+    lines, changing = with_literals_by_turn(lines, turns[1:])
     results = [inner[slot] for slot in second.results()]
     while True:
         carried = sorted(wanted)
@@ -252,19 +255,20 @@ def _loop_line(
         if read <= wanted:
             break
         wanted |= read
-    constant = [var for var in body_free if var not in entering]
+    constant = [var for var in body_free if var not in entering and var not in changing]
     loop = Loop(
-        body=Block([*(entering[number] for number in carried), *constant], code),
+        body=Block([*(entering[number] for number in carried), *constant, *changing], code),
         carried=len(carried),
         guard=carried.index(guard),
         answer=first.answer,
         kept=tuple(carried.index(number) for number in kept),
+        literals_by_turn=tuple(changing.values()),
         index_by_turns=table,
         goes_on_behind=goes_on,
     )
     operands = (*(start[number] for number in carried), *constant)
     left = (*(after[number] for number in carried), *(before[number] for number in kept))
-    return Line(loop, operands, (Var(jax.typeof(np.int32(0))), *left))
+    return Line(loop, operands, (Var(_INT32), *left))
 
 
 def _distinct(exits: Sequence[Code | None]) -> tuple[list[Code], tuple[int, ...]]:

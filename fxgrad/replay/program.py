@@ -5,18 +5,20 @@ from __future__ import annotations
 import itertools
 import threading
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, Final
 
 import jax
 
-from fxgrad.replay.code import Block
+from fxgrad.replay.code import Block, Literal
 
 MAX_PROGRAMS: Final = 4096
 MAX_BYTES: Final = 4 << 30
 # XLA does not tell what a program holds. Resident memory on a CPU, with 4 to 1,600 operations.
 _BYTES_OF_A_PROGRAM: Final = 480 << 10
 _BYTES_OF_A_LINE: Final = 16 << 10
+_MAX_VARIANTS: Final = 2
 
 
 class Program:
@@ -47,6 +49,7 @@ class Programs:
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._known: weakref.WeakValueDictionary[Hashable, Program] = weakref.WeakValueDictionary()
+        self._literals: OrderedDict[Hashable, frozenset[tuple[Literal, ...]]] = OrderedDict()
         self._compiled: dict[Hashable, Program] = {}
         self.nbytes = 0
 
@@ -60,6 +63,24 @@ class Programs:
             if program is None:
                 program = self._known[block.key] = Program(block)
         return program
+
+    def for_segment(self, block: Block) -> tuple[Program, tuple[jax.Array, ...]]:
+        """The program of a segment, and the values of its last parameters.
+
+        Segments that differ in scalars, as the turns of a counting loop do, share a program that
+        takes them as inputs, from the third on.
+        """
+        generic, literals = block.generic()
+        with self._lock:
+            found = self._literals.pop(generic.key, frozenset())
+            if len(found) <= _MAX_VARIANTS:
+                found |= {literals}
+            self._literals[generic.key] = found
+            if len(self._literals) > self._max_programs:
+                self._literals.popitem(last=False)
+        if len(found) <= _MAX_VARIANTS:
+            return self.get(block), ()
+        return self.get(generic), tuple(literal.array() for literal in literals)
 
     def admit(self, program: Program) -> Callable[..., list[Any]]:
         """What runs `program`. It takes the place of others if there are too many."""

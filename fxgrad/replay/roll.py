@@ -17,7 +17,7 @@ from jax import lax
 
 from fxgrad.recorder import Slot
 from fxgrad.replay.choice import is_same
-from fxgrad.replay.code import Block, Literal
+from fxgrad.replay.code import Block, Line, Literal, Var, of_aval
 from fxgrad.replay.structure import Key, constant_key
 from fxgrad.replay.tree import Node
 
@@ -50,7 +50,7 @@ def _structure(node: Node, last: Node, first: Node) -> Hashable:
 
     def source(operand: Any) -> Hashable:
         if not isinstance(operand, Slot):
-            return Literal(operand)
+            return "literal"
         if operand in own_results:
             return "own", own_results[operand]
         if operand in last_results:
@@ -63,6 +63,29 @@ def _structure(node: Node, last: Node, first: Node) -> Hashable:
     sources = [source(operand) for step in node.steps for operand in step.operation.operands]
     guards = [turn.results().get(turn.guard) for turn in (node, first) if turn.guard is not None]
     return None if None in sources or guards[0] != guards[1] else tuple(sources)
+
+
+def with_literals_by_turn(
+    lines: Sequence[Line], turns: Sequence[Node]
+) -> tuple[tuple[Line, ...], dict[Var, tuple[Literal, ...]]]:
+    """`lines`, those of a turn, with a variable for each literal that the turns differ in.
+
+    The variables are returned with what they are in each turn.
+    """
+    changing: dict[Var, tuple[Literal, ...]] = {}
+    made = []
+    for index, line in enumerate(lines):
+        operands = list(line.operands)
+        for number, ref in enumerate(operands):
+            if not isinstance(ref, Literal):
+                continue
+            found = [turn.steps[index].operation.operands[number] for turn in turns]
+            literals = tuple(Literal(value, ref.aval) for value in found)
+            if len(set(literals)) > 1:
+                operands[number] = var = Var(ref.aval)
+                changing[var] = literals
+        made.append(Line(line.action, tuple(operands), line.results))
+    return tuple(made), changing
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +101,8 @@ class Loop:
       guard: which of them decides.
       answer: the value of the guard with which the loop goes on.
       kept: which of the values are also kept from the turn before the last.
+      literals_by_turn: for each further parameter of the body what it is in each turn, from the
+        second.
       index_by_turns: for each number of turns, from 1, what comes behind; `UNSEEN` if nothing yet.
       goes_on_behind: whether the answer after the most turns has something behind it too.
     """
@@ -87,6 +112,7 @@ class Loop:
     guard: int
     answer: np.ndarray
     kept: tuple[int, ...]
+    literals_by_turn: tuple[tuple[Literal, ...], ...]
     index_by_turns: tuple[int, ...]
     goes_on_behind: bool
 
@@ -95,8 +121,11 @@ class Loop:
     @functools.cached_property
     def key(self) -> Key:
         """The structure of the loop."""
-        rest = (self.carried, self.guard, self.kept, self.index_by_turns, self.goes_on_behind)
-        return Key("loop", self.body.key, constant_key(self.answer), *rest)
+        return Key(
+            *("loop", self.body.key, constant_key(self.answer)),
+            *(self.carried, self.guard, self.kept),
+            *(self.literals_by_turn, self.index_by_turns, self.goes_on_behind),
+        )
 
     @property
     def size(self) -> int:
@@ -107,6 +136,10 @@ class Loop:
         """Run the loop."""
         first, outer = list(inputs[: self.carried]), inputs[self.carried :]
         most = len(self.index_by_turns)
+        tables = [
+            (jnp.asarray([literal.value for literal in literals], literals[0].aval.dtype), literals)
+            for literals in self.literals_by_turn
+        ]
 
         def left(turns: Any, values: Any, kept: Any) -> Any:
             goes_on = lax.bitwise_and(turns < most, is_same(values[self.guard], self.answer))
@@ -114,7 +147,8 @@ class Loop:
 
         def turn(state: Any) -> Any:
             _, turns, values, _ = state
-            return left(turns + 1, self.body.run(*values, *outer), self._kept(values))
+            changing = [of_aval(table[turns - 1], found[0].aval) for table, found in tables]
+            return left(turns + 1, self.body.run(*values, *outer, *changing), self._kept(values))
 
         start = left(jnp.int32(1), first, self._kept(first))
         _, turns, values, kept = lax.while_loop(lambda state: state[0], turn, start)

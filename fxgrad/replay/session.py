@@ -223,11 +223,14 @@ class Session:
         inputs, block = block_of_steps(self._pending, outputs)
         if any(slot not in self._values for slot in inputs):
             raise ImpureError("a value is needed that had been let go of", calling_place())
+        with running():
+            program, constants = PROGRAMS.for_segment(block) if must_run else (None, ())
         node = Node(
             steps=tuple(self._pending),
             inputs=inputs,
             outputs=outputs,
-            program=PROGRAMS.get(block) if must_run else None,
+            constants=constants,
+            program=program,
             logs=tuple(self._logs),
             captured=self._captured,
             dead=dead,

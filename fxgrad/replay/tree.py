@@ -70,6 +70,7 @@ class Node:
       steps: what was heard since the node above.
       inputs: the slots that the program reads.
       outputs: the slots that it gives: all that Python held then, and the guard.
+      constants: the last inputs of the program.
       program: the compiled segment; None when there is nothing to run.
       logs: what is observed in it.
       captured: arrays that are neither arguments nor results, by their slot.
@@ -87,6 +88,7 @@ class Node:
     steps: tuple[Step, ...] = ()
     inputs: tuple[Slot, ...] = ()
     outputs: tuple[Slot, ...] = ()
+    constants: tuple[jax.Array, ...] = ()
     program: Program | None = None
     logs: tuple[Log, ...] = ()
     captured: Values = field(default_factory=dict)
@@ -115,7 +117,7 @@ class Node:
         self.hits += 1
         values.update(self.captured)
         if self.program is not None:
-            results = self.program(*[values[slot] for slot in self.inputs])
+            results = self.program(*[values[slot] for slot in self.inputs], *self.constants)
             values.update(zip(self.outputs, results, strict=True))
         for log in self.logs:
             deliver(log.name, values[log.value] if isinstance(log.value, Slot) else log.value)
