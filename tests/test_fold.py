@@ -154,6 +154,81 @@ def test_a_loop_that_collects_every_turn_is_right_folded_or_not():
         np.testing.assert_array_equal(function(start), collect(start))
 
 
+def two_conditions(x):
+    y = x
+    while jnp.max(x) > 1 and jnp.sum(y) < 40:
+        y, x = y + x, x / 2
+    return x, y
+
+
+def two_tests_in_a_for(x):
+    total = jnp.zeros(())
+    for i in range(12):
+        x = x * 0.7
+        if jnp.max(x) < 0.5:
+            return total, x
+        total = total + jnp.sum(x) * i
+        if total > 20:
+            break
+    return total, -x
+
+
+def break_in_the_middle(x):
+    seen = x
+    while True:
+        x = x / 2
+        if jnp.max(x) < 1:
+            break
+        seen = seen + x
+        if jnp.min(seen) > 7:
+            return x, seen
+        x = x + 0.125
+        if jnp.sum(x) > 100:
+            break
+    return seen, x
+
+
+@pytest.mark.parametrize("fun", [two_conditions, two_tests_in_a_for, break_in_the_middle])
+def test_loops_with_several_decisions_in_a_turn_are_rolled(fun):
+    function = replay(fun)
+    starts = [jnp.array([start, 2.0]) for start in (0.1, 2.0, 3.0, 9.0, 17.0, 40.0, 80.0, 300.0)]
+    for start in starts * 6:
+        jax.tree.map(
+            functools.partial(np.testing.assert_allclose, rtol=1e-6), function(start), fun(start)
+        )
+    assert served(function).startswith("one program")
+    (tree,) = function._replay._recordings.trees()
+    assert "loop" in kinds_of_lines(tree.promoted.folded.block)
+
+
+def kinds_of_lines(block):
+    for line in block.code.lines:
+        yield type(line.action).__name__.lower()
+        for part in vars(line.action).values():
+            for inner in part if isinstance(part, tuple) else [part]:
+                if isinstance(inner, Block):
+                    yield from kinds_of_lines(inner)
+
+
+def test_a_counting_loop_shares_its_programs_and_is_rolled():
+    def descend(x, tolerance):
+        for i in range(60):
+            x = x - x / (i + 2) * 0.5
+            if jnp.max(jnp.abs(x)) < tolerance:
+                break
+        return x, i
+
+    function = replay(descend)
+    for tolerance in (0.5, 0.3, 0.2, 0.9, 0.25) * 6:
+        found = function(jnp.ones(3), jnp.float32(tolerance))
+        expected = descend(jnp.ones(3), jnp.float32(tolerance))
+        assert found[1] == expected[1]
+        np.testing.assert_allclose(found[0], expected[0], rtol=1e-6)
+    assert function.stats().programs <= 6
+    (tree,) = function._replay._recordings.trees()
+    assert "loop" in kinds_of_lines(tree.promoted.folded.block)
+
+
 def test_gradients_through_a_loop_of_several_lengths():
     def loss(x):
         while jnp.sum(x**2) < 10:

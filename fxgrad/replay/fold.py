@@ -19,7 +19,8 @@ from fxgrad.replay.choice import Choice, Gate
 from fxgrad.replay.code import Block, Code, Line, Literal, Ref, Var, Zeros, code_of_steps
 from fxgrad.replay.join import join
 from fxgrad.replay.layout import MISS, MISSED, Column, Layout
-from fxgrad.replay.roll import UNSEEN, Loop, turns_from, with_literals_by_turn
+from fxgrad.replay.loop import UNSEEN, Ends, loop_line
+from fxgrad.replay.roll import MAX_PERIOD, Turn, turns_behind
 from fxgrad.replay.tree import Node, Output, Values, snapshot
 
 # XLA's time to compile grows faster than these.
@@ -99,7 +100,7 @@ def fold(root: Node, avals: Sequence[Any], *, forwards: bool) -> Folded:
 def _folded(root: Node, avals: Sequence[Any], forwards: bool) -> Folded:
     folding = _Fold(root, len(avals) if forwards else 0)
     parameters = {Slot(number): Var(aval) for number, aval in enumerate(avals)}
-    code = folding.code(root, parameters, depth=0).without_dead_lines()
+    code = folding.code((root,), parameters, depth=0).without_dead_lines()
     numbers = {var: slot.number for slot, var in parameters.items()}
     captured = {var: array for array, var in folding.captured.values()}
     free = sorted(code.free(), key=lambda var: var in captured)
@@ -127,14 +128,15 @@ class _Fold:
         self.has_code = len(self.layout.forms) > 1 or any(map(_may_miss, nodes))
         self.captured: dict[int, tuple[Any, Var]] = {}
 
-    def code(self, node: Node, variables: Variables, depth: int) -> Code:
-        """What is done from `node` on."""
+    def code(self, path: Sequence[Node], variables: Variables, depth: int) -> Code:
+        """What is done from the last node of `path` on."""
         if depth > MAX_DEPTH:
             raise UnfoldableError(f"more than {MAX_DEPTH} decisions stand behind each other")
+        node = path[-1]
         lines, known = code_of_steps(node.steps, {**variables, **self._captured(node.captured)})
         if node.output is not None:
             return Code(lines, self._outs(node.output, known))
-        rest = self._decision(node, known, depth)
+        rest = self._decision(path, known, depth)
         return Code((*lines, *rest.lines), rest.outs).without_dead_lines()
 
     def _outs(self, output: Output, known: Variables) -> tuple[Ref, ...]:
@@ -154,10 +156,16 @@ class _Fold:
             self.captured.setdefault(id(array), (array, Var(jax.typeof(array))))
         return {slot: self.captured[id(array)][1] for slot, array in arrays.items()}
 
-    def _decision(self, node: Node, known: Variables, depth: int, without: Hashable = None) -> Code:
-        """What follows the guard of `node`, when it does not have the answer `without`."""
+    def _decision(
+        self, path: Sequence[Node], known: Variables, depth: int, without: Hashable = None
+    ) -> Code:
+        """What follows the guard of the last node, when it does not have the answer `without`."""
+        node = path[-1]
+        rolled = self._loop(path, known, depth) if without is None else None
+        if rolled is not None:
+            return rolled
         branches = [
-            (child.answer, self._loop(child, known, depth) or self.code(child, known, depth + 1))
+            (child.answer, self.code((*path[-MAX_PERIOD:], child), known, depth + 1))
             for child in _seen(node, without)
         ]
         if not branches or node.guard is None:
@@ -182,37 +190,43 @@ class _Fold:
         outs = tuple(Var(ref.aval) for ref in rest.outs)
         return Code((Line(gate, (guard, *free), outs),), outs)
 
-    def _loop(self, first: Node, known: Variables, depth: int) -> Code | None:
-        """What is done from `first` on, if it is the first turn of a loop."""
-        turns = turns_from(first)
+    def _loop(self, path: Sequence[Node], known: Variables, depth: int) -> Code | None:
+        """What follows the last node, if it ends the first turn of a loop."""
+        turns = turns_behind(path)
         try:
             return self._rolled(turns, known, depth) if turns else None
-        except KeyError:  # Python holds values of turns before the last: it collects them
+        except KeyError:  # Python holds values of turns before the last two: it collects them
             return None
 
-    def _rolled(self, turns: Sequence[Node], known: Variables, depth: int) -> Code:
-        """The first turn, a loop of the others, and what follows where the loop ends.
+    def _rolled(self, turns: Sequence[Turn], known: Variables, depth: int) -> Code:
+        """The loop behind the first turn, and what follows where it ends.
 
         Raises:
           KeyError: what follows reads values of turns before the last two.
         """
         first, last = turns[0], turns[-1]
-        outer = {**known, **self._captured(first.captured)}
-        lines, inner = code_of_steps(first.steps, outer)
-        start = [inner[slot] for slot in first.results()]
-        after, before = ([Var(ref.aval) for ref in start] for _ in range(2))
-        goes_on = any(child.answer_key == first.answer_key for child in _seen(last))
-        exits: list[Code | None] = []
-        previous: dict[Slot, Ref] = {}
-        for node in turns:
-            here = dict(zip(node.results(), after, strict=True))
-            without = None if node is last and goes_on else first.answer_key
-            is_exit = bool(_seen(node, without))
-            variables = {**outer, **previous, **here}
-            exits.append(self._decision(node, variables, depth + 1, without) if is_exit else None)
-            previous = dict(zip(node.results(), before, strict=True))
+        answers = [node.answer_key for node in first.nodes]
+        outer = {slot: ref for slot, ref in known.items() if slot not in first.results}
+        after, before = ([Var(known[slot].aval) for slot in first.results] for _ in range(2))
+        goes_on = any(child.answer_key == answers[0] for child in _seen(last.nodes[-1]))
+        exits: list[Code | None] = [None] * (len(answers) - 1)  # the first turn is not in the loop
+        for number, turn in enumerate(turns):
+            outer |= self._captured(turn.captured)
+            previous = turns[number - 1] if number else None
+            for at, node in enumerate(turn.nodes):
+                if turn is first and node is not first.nodes[-1]:
+                    continue
+                is_end = node is last.nodes[-1] and goes_on
+                without = None if is_end else answers[(at + 1) % len(answers)]
+                variables = {**outer, **_left(turn, previous, at, after, before)}
+                here = turn.nodes[: at + 1]
+                is_seen = bool(_seen(node, without))
+                exits.append(
+                    self._decision(here, variables, depth + 1, without) if is_seen else None
+                )
         codes, table = _distinct(exits)
-        line = _loop_line(turns, outer, start, (after, before), codes, (table, goes_on))
+        ends = Ends(after, before, table, goes_on)
+        line = loop_line(turns, {**outer, **known}, ends, _free(codes))
         if not codes:
             return self._miss()
         rest = codes[0]
@@ -220,55 +234,24 @@ class _Fold:
             numbers = [np.asarray(number, np.int32) for number in range(len(codes))]
             is_closed = UNSEEN not in table and goes_on
             rest = self._choose(line.results[0], numbers, codes, is_closed)
-        return Code((*lines, line, *rest.lines), rest.outs)
+        return Code((line, *rest.lines), rest.outs)
 
 
-def _loop_line(
-    turns: Sequence[Node],
-    outer: Variables,
-    start: Sequence[Ref],
-    ends: tuple[Sequence[Var], Sequence[Var]],
-    codes: Sequence[Code],
-    behind: tuple[tuple[int, ...], bool],
-) -> Line:
-    """The loop from the end of the first turn on, leaving what `codes` read of its `ends`."""
-    first, second = turns[0], turns[1]
-    after, before = ends
-    table, goes_on = behind
-    free = set(_free(codes))
-    assert first.guard is not None
-    assert first.answer is not None
-    guard = first.results()[first.guard]
-    kept = [number for number, var in enumerate(before) if var in free]
-    wanted = {guard, *kept, *(number for number, var in enumerate(after) if var in free)}
-    entering = [Var(ref.aval) for ref in start]
-    lines, inner = code_of_steps(
-        second.steps, {**outer, **dict(zip(first.results(), entering, strict=True))}
-    )
-    lines, changing = with_literals_by_turn(lines, turns[1:])
-    results = [inner[slot] for slot in second.results()]
-    while True:
-        carried = sorted(wanted)
-        code = Code(lines, tuple(results[number] for number in carried)).without_dead_lines()
-        body_free = code.free()
-        read = {number for number, var in enumerate(entering) if var in body_free}
-        if read <= wanted:
-            break
-        wanted |= read
-    constant = [var for var in body_free if var not in entering and var not in changing]
-    loop = Loop(
-        body=Block([*(entering[number] for number in carried), *constant, *changing], code),
-        carried=len(carried),
-        guard=carried.index(guard),
-        answer=first.answer,
-        kept=tuple(carried.index(number) for number in kept),
-        literals_by_turn=tuple(changing.values()),
-        index_by_turns=table,
-        goes_on_behind=goes_on,
-    )
-    operands = (*(start[number] for number in carried), *constant)
-    left = (*(after[number] for number in carried), *(before[number] for number in kept))
-    return Line(loop, operands, (Var(_INT32), *left))
+def _left(
+    turn: Turn, previous: Turn | None, at: int, after: Sequence[Var], before: Sequence[Var]
+) -> dict[Slot, Ref]:
+    """How the values of a loop are known that has ended behind the segment `at` of `turn`.
+
+    A turn that ends early leaves, of its later segments, what the turn before has left.
+    """
+    known: dict[Slot, Ref] = {}
+    for slot, number in previous.results.items() if previous else ():
+        is_made_again = turn.positions[number] <= at
+        known[slot] = before[number] if is_made_again else after[number]
+    for slot, number in turn.results.items():
+        if turn.positions[number] <= at:
+            known[slot] = after[number]
+    return known
 
 
 def _distinct(exits: Sequence[Code | None]) -> tuple[list[Code], tuple[int, ...]]:
