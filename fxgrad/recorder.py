@@ -334,9 +334,8 @@ def why_unavailable() -> str:
     return f"JAX {jax.__version__} has moved what the recorder needs: {_import_error}"
 
 
-def is_outermost() -> bool:
-    """Whether no transform is under way, so that a call may be recorded."""
-    return _core.trace_state_clean()
+is_outermost: Callable[[], bool] = getattr(_core, "trace_state_clean", lambda: False)
+"""Whether no transform is under way, so that a call may be recorded."""
 
 
 def bottom_of(value: Any) -> Any:

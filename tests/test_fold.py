@@ -481,3 +481,22 @@ def test_programs_are_bounded_by_count_and_bytes_and_come_back(limits, monkeypat
     assert len(programs) == 2
     assert sum(program.jitted is not None for program in made) == 2
     assert programs.get(block(3)) is made[3]
+
+
+def test_effects_are_not_repeated_when_a_global_is_given_another_value():
+    global SCALE
+    told = []
+
+    @replay
+    def fun(x):
+        jax.debug.callback(lambda y: told.append(float(y)), x[0])
+        return x * SCALE
+
+    fun(jnp.ones(2)), fun(jnp.ones(2))
+    try:
+        SCALE = 3.0
+        np.testing.assert_array_equal(fun(jnp.ones(2)), [3.0, 3.0])
+    finally:
+        SCALE = 2.0
+    jax.effects_barrier()
+    assert told == [1.0, 1.0, 1.0]

@@ -10,10 +10,12 @@ import dis
 import inspect
 import types
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from fxgrad.closures import closure_of
 from fxgrad.places import code_of
+
+_MISSING: Final = object()
 
 
 class Captures:
@@ -21,26 +23,36 @@ class Captures:
 
     def __init__(self, fun: Callable[..., Any]) -> None:
         self._fun = inspect.unwrap(fun)
-        self._globals = getattr(self._fun, "__globals__", {})
+        self._globals: dict[str, Any] = getattr(self._fun, "__globals__", {})
         code = code_of(fun) if isinstance(self._fun, types.FunctionType) else None
         self._names = tuple(sorted(set(_global_names(code)))) if code else ()
 
-    def now(self) -> list[Any]:
+    def now(self) -> tuple[Any, ...]:
         """The objects themselves."""
         read = self._globals.get
-        objects = [read(name) for name in self._names]
         fun = self._fun
-        if getattr(fun, "__closure__", None):
-            objects.extend(closure_of(fun))
-        if getattr(fun, "__defaults__", None):
-            objects.extend(fun.__defaults__)
-        if getattr(fun, "__kwdefaults__", None):
-            objects.extend(fun.__kwdefaults__.values())
-        return objects
+        return (
+            *[read(name, _MISSING) for name in self._names],
+            *closure_of(fun),
+            *(getattr(fun, "__defaults__", None) or ()),
+            *(getattr(fun, "__kwdefaults__", None) or {}).values(),
+        )
 
     def key(self) -> tuple[int, ...]:
         """The identities of the objects. They hold as long as the objects are held."""
         return tuple(map(id, self.now()))
+
+    def are(self, objects: tuple[Any, ...]) -> bool:
+        """Whether they still are `objects`."""
+        read = self._globals.get
+        names = self._names
+        for name, held in zip(names, objects, strict=False):
+            if read(name, _MISSING) is not held:
+                return False
+        if len(objects) == len(names):
+            return True
+        now = self.now()
+        return len(now) == len(objects) and all(a is b for a, b in zip(now, objects, strict=True))
 
 
 def _global_names(code: types.CodeType) -> Iterator[str]:

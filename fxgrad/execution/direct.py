@@ -38,15 +38,17 @@ class Direct:
     code that says so, and may give `MISSED`.
 
     Attributes:
-      captures: the key of what the function captured when the trees were recorded.
-      host_reads: how many values a call reads back.
+      jitted: gives the output of a call, or what `open` builds it from.
+      captured: what the function captured when the trees were recorded.
+      open: the single tree that may miss, or None.
+      is_pure: whether a call may be made for nothing: no effects, and no argument taken over.
     """
 
     def __init__(
         self,
         fun: Callable[..., Any],
         options: Options,
-        captures: tuple[int, ...],
+        captured: tuple[Any, ...],
         trees: Mapping[Hashable, Tree],
         key: Callable[[Any, Sequence[Any]], Hashable],
     ) -> None:
@@ -58,26 +60,26 @@ class Direct:
                 raise _NotRecordedError
             folded = self._folded(trees.get(key(structure, leaves)))
             columns = folded.run(leaves)
-            return columns if self._open else folded.build(columns, lambda: leaves)
+            return columns if self.open else folded.build(columns, lambda: leaves)
 
-        self._open = None
+        self.captured = captured
+        self.open: Folded | None = None
         for tree in trees.values():
             if not tree.is_closed and tree.promoted is not None:
-                self._open = tree.promoted.folded
-        self.captures = captures
-        self.host_reads = int(self._open is not None and self._open.has_code)
-        donated = sorted(options.donate_argnames) if self._open is None else ()
-        self._jitted = jax.jit(recorded, donate_argnames=donated or None)
+                self.open = tree.promoted.folded
+        self._donates = bool(options.donate_argnames)
+        self.is_pure = False
+        self.has_changed(list(trees.values()))
+        donated = sorted(options.donate_argnames) if self.open is None else ()
+        self.jitted = jax.jit(recorded, donate_argnames=donated or None)
+
+    def has_changed(self, trees: Sequence[Tree]) -> None:
+        """There are other trees than before."""
+        folded = [tree.promoted.folded for tree in trees if tree.promoted is not None]
+        self.is_pure = not self._donates and not any(tree.block.has_effects for tree in folded)
 
     def _folded(self, tree: Tree | None) -> Folded:
         folded = tree.promoted.folded if tree is not None and tree.promoted is not None else None
-        if folded is None or not (folded.is_closed or folded is self._open):
+        if folded is None or not (folded.is_closed or folded is self.open):
             raise _NotRecordedError
         return folded
-
-    def __call__(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """The output of the call, or `MISSED`."""
-        output = self._jitted(*args, **kwargs)
-        if self._open is None:
-            return output
-        return self._open.build(output, lambda: jax.tree.leaves((args, kwargs)))

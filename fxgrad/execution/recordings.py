@@ -11,7 +11,7 @@ import jax
 
 from fxgrad.execution.captures import Captures
 from fxgrad.execution.direct import Direct, may_be_a_number
-from fxgrad.execution.options import Options
+from fxgrad.execution.options import UNSET, Options
 from fxgrad.execution.replayable import leaf_key
 from fxgrad.recorder import is_tracer, trace_context
 from fxgrad.replay.promotion import Tree
@@ -26,6 +26,7 @@ class Recordings:
     """The recorded trees by their keys; bounded, and safe under concurrent calls.
 
     Attributes:
+      captures_are: whether what the function captures still is what it was.
       direct: serves the calls of every tree while all are closed, and those of a single one that
         has a program; else None.
     """
@@ -36,10 +37,11 @@ class Recordings:
         self._captures = Captures(fun)
         self._lock = threading.Lock()
         self._trees: OrderedDict[Hashable, Tree] = OrderedDict()
-        self._held: dict[Hashable, list[Any]] = {}
-        self._all_arrays = True
+        self._held: dict[Hashable, tuple[Any, ...]] = {}
+        # Arguments and outputs that are to be moved are moved around the program, by key.
+        self._all_arrays = options.in_shardings is UNSET and options.out_shardings is UNSET
         self.direct: Direct | None = None
-        self.captures_key = self._captures.key
+        self.captures_are = self._captures.are
 
     def key(self, structure: Any, leaves: Sequence[Any]) -> Hashable:
         """What a call is told by: all that a path may depend on besides values."""
@@ -81,15 +83,15 @@ class Recordings:
 
     def choose_way(self) -> None:
         """Find out whether calls can be served directly: trees change more rarely than they run."""
-        captures = self._captures.key()
-        open_trees = [tree for tree in self.trees() if not tree.is_closed]
-        is_direct = self._all_arrays and (
-            not open_trees or (len(self._trees) == 1 and open_trees[0].promoted is not None)
-        )
-        if not is_direct:
+        captured, trees = self._captures.now(), self.trees()
+        is_open = not all(tree.is_closed for tree in trees)
+        can_serve = not is_open or (len(trees) == 1 and trees[0].promoted is not None)
+        if not can_serve or not self._all_arrays:
             self.direct = None
-        elif open_trees or self.direct is None or self.direct.captures != captures:
-            self.direct = Direct(self._fun, self._options, captures, self._trees, self.key)
+        elif is_open or self.direct is None or not self._captures.are(self.direct.captured):
+            self.direct = Direct(self._fun, self._options, captured, self._trees, self.key)
+        else:
+            self.direct.has_changed(trees)
 
 
 def _leaf_key(leaf: Any) -> Hashable:

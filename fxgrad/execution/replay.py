@@ -24,6 +24,7 @@ from fxgrad.paths import call_shape_of
 from fxgrad.places import calling_place
 from fxgrad.recorder import ForeignTracerError, Recorder, is_outermost, is_tracer
 from fxgrad.replay.decisions import Decision, decisions
+from fxgrad.replay.fold import Folded
 from fxgrad.replay.layout import MISSED
 from fxgrad.replay.paths import PathTree, path_tree
 from fxgrad.replay.promotion import Tree
@@ -64,8 +65,6 @@ class Replay:
         self._name = getattr(fun, "__qualname__", repr(fun))
         self._options = options
         self._placement = Placement(fun, options)
-        self._places = not self._placement.is_idle
-        self._is_checked = False
         self._history = history
         self._replayable = Replayable(fun, options)
         self._recordings = Recordings(fun, options)
@@ -74,24 +73,48 @@ class Replay:
 
     def __call__(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Serve the call by what is recorded; where that ends, let Python run and record."""
-        if not self._is_checked:
-            self._check()
-        self.counts.add_call()
         mark = heard.work
+        recordings = self._recordings
+        direct = recordings.direct
         try:
-            if not self._places:
-                return self._run(args, kwargs)
-            args = self._placement.place_arguments(args, kwargs)
-            return self._placement.place_output(self._run(args, kwargs))
+            if direct is None or not is_outermost():
+                return self._place_and_run(args, kwargs)
+            # A program without effects is started first and may have been started for nothing: on
+            # a step of 50 µs a microsecond before the start is seen, and one after it is not.
+            if direct.is_pure or recordings.captures_are(direct.captured):
+                try:
+                    output = direct.jitted(*args, **kwargs)
+                except NOT_SERVED:
+                    return self._run(args, kwargs, refused=True)
+                if not direct.is_pure or recordings.captures_are(direct.captured):
+                    return self._built(direct.open, output, args, kwargs)
+            return self._place_and_run(args, kwargs)
         finally:
+            self.counts.add_call()
             if heard.work is not mark:
                 self._account(mark)
+
+    def _built(
+        self, folded: Folded | None, columns: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """The output of a program: what it gave, or what is built from that if it may miss."""
+        if folded is None:
+            return columns
+        output = folded.build(columns, lambda: jax.tree.leaves((args, kwargs)))
+        self.counts.add_host_reads(folded.has_code)
+        return self._run(args, kwargs, missed=True) if output is MISSED else output
+
+    def _place_and_run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        self._check()
+        if self._placement.is_idle:
+            return self._run(args, kwargs)
+        args = self._placement.place_arguments(args, kwargs)
+        return self._placement.place_output(self._run(args, kwargs))
 
     def _check(self) -> None:
         reason = self_check()
         if reason:
             raise ModeError(f"{reason}. Write 'eager' or 'static'.", mode="replay")
-        self._is_checked = True
 
     def _account(self, mark: Work) -> None:
         work, heard.work = heard.work.since(mark), mark
@@ -112,20 +135,7 @@ class Replay:
         """The lines that force values."""
         return decisions(self._recordings.trees())
 
-    def _run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        if not is_outermost():
-            return self._run_eagerly(args, kwargs)
-        direct = self._recordings.direct
-        if direct is not None and direct.captures == self._recordings.captures_key():
-            try:
-                output = direct(args, kwargs)
-            except NOT_SERVED:
-                return self._run_by_key(args, kwargs, refused=True)
-            self.counts.add_host_reads(direct.host_reads)
-            return self._run_by_key(args, kwargs, missed=True) if output is MISSED else output
-        return self._run_by_key(args, kwargs)
-
-    def _run_by_key(
+    def _run(
         self,
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
@@ -133,7 +143,7 @@ class Replay:
         missed: bool = False,
         refused: bool = False,
     ) -> Any:
-        if jax.config.jax_disable_jit or jax.config.jax_debug_nans:
+        if not is_outermost() or jax.config.jax_disable_jit or jax.config.jax_debug_nans:
             return self._run_eagerly(args, kwargs)
         try:
             leaves, structure = jax.tree.flatten((args, kwargs))
@@ -170,12 +180,20 @@ class Replay:
         mark = heard.work
         try:
             result = self._run_python(call, Walk({}), call.arrays())
-            return self._run(call.args, call.kwargs) if result is WHOLE else result
+            return self._run_whole(call) if result is WHOLE else result
         finally:
             static, shape = self._options.static_argnames, call_shape_of(self._fun)
             signature = describe_call(shape, static, call.args, call.kwargs)
             work, place = heard.work.since(mark), calling_place()
-            self._history.add(signature, work, call=self.counts.calls, place=place)
+            self._history.add(signature, work, call=self.counts.calls + 1, place=place)
+
+    def _run_whole(self, call: _Call) -> Any:
+        """Run for the first time what has been recorded without a decision."""
+        direct = self._recordings.direct
+        if direct is None:
+            return self._run(call.args, call.kwargs)
+        output = direct.jitted(*call.args, **call.kwargs)
+        return self._built(direct.open, output, call.args, call.kwargs)
 
     def _walk(self, call: _Call, tree: Tree, arrays: Sequence[Any]) -> Any:
         walked = walk(tree.root, arrays)

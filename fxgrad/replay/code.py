@@ -160,6 +160,11 @@ class Block:
         """How many operations it holds, those in branches and loops too."""
         return sum(line.action.size for line in self.code.lines)
 
+    @property
+    def has_effects(self) -> bool:
+        """Whether a line does something besides its results."""
+        return any(line.action.has_effects for line in self.code.lines)
+
     def run(self, *arguments: Any) -> list[Any]:
         """Run every line in order."""
         values: dict[Ref, Any] = dict(zip(self.parameters, arguments, strict=True))
