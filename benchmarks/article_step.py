@@ -14,7 +14,7 @@ import sys
 import command_line
 import results
 from child import ChildError
-from lineup import LINEUP, ONE_THREAD, OPTIONAL
+from lineup import LATE, LINEUP, ONE_THREAD, OPTIONAL
 from rounds import Amount, Row, measure
 from workloads import ARTICLE
 
@@ -44,7 +44,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--torch-compile", action="store_true", help=f"add {OPTIONAL}")
     chosen = parser.parse_args()
     if chosen.contenders is None:
-        left_out = {*ONE_THREAD, *(() if chosen.torch_compile else (OPTIONAL,))}
+        left_out = {LATE, *ONE_THREAD, *(() if chosen.torch_compile else (OPTIONAL,))}
         chosen.contenders = [name for name in LINEUP if name not in left_out]
     command_line.check_peers(parser, chosen.peers_python, chosen.contenders)
     return chosen

@@ -44,11 +44,14 @@ def _tensorflow(name: str, label: str) -> Contender:
 
 
 BASELINE = "jax-jit"
+# The same, with what a call of Python costs before it: how much of a short step that takes.
+LATE = "jax-jit-late"
 OPTIONAL = "torch-compile"  # its first call takes tens of seconds and a C++ compiler
 
 _EVERYONE = (
     _jax("jax-eager", "JAX, op by op"),
     _jax(BASELINE, "`jax.jit`"),
+    _jax(LATE, "`jax.jit`, 2 µs of Python before it"),
     *(_fxgrad(f"fx-{mode}", f"fxgrad, {mode}") for mode in MODES),
     _torch("torch-eager", "PyTorch, eager"),
     _torch(OPTIONAL, "`torch.compile`"),
