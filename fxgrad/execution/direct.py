@@ -64,12 +64,13 @@ class Direct:
 
         self.captured = captured
         self.open: Folded | None = None
-        for tree in trees.values():
+        several = list(trees.values())
+        for tree in several:
             if not tree.is_closed and tree.promoted is not None:
                 self.open = tree.promoted.folded
         self._donates = bool(options.donate_argnames)
         self.is_pure = False
-        self.has_changed(list(trees.values()))
+        self.has_changed(several)
         donated = sorted(options.donate_argnames) if self.open is None else ()
         self.jitted = jax.jit(recorded, donate_argnames=donated or None)
 

@@ -16,7 +16,7 @@ from fxgrad.execution.direct import NOT_SERVED
 from fxgrad.execution.explain import History
 from fxgrad.execution.options import Options
 from fxgrad.execution.placement import Placement
-from fxgrad.execution.recordings import Recordings
+from fxgrad.execution.recordings import MAX_TREES, Recordings
 from fxgrad.execution.replayable import ARRAYS, Replayable
 from fxgrad.execution.stats import Counts
 from fxgrad.limits import current_limit
@@ -27,9 +27,10 @@ from fxgrad.replay.decisions import Decision, decisions
 from fxgrad.replay.fold import Folded
 from fxgrad.replay.layout import MISSED
 from fxgrad.replay.paths import PathTree, path_tree
+from fxgrad.replay.pending import ImpureError
 from fxgrad.replay.promotion import Tree
 from fxgrad.replay.self_check import self_check
-from fxgrad.replay.session import WHOLE, ImpureError, Session
+from fxgrad.replay.session import WHOLE, Session
 from fxgrad.replay.tree import Walk, walk
 from fxgrad.signature import describe_call
 
@@ -192,7 +193,10 @@ class Replay:
         direct = self._recordings.direct
         if direct is None:
             return self._run(call.args, call.kwargs)
-        output = direct.jitted(*call.args, **call.kwargs)
+        try:
+            output = direct.jitted(*call.args, **call.kwargs)
+        except NOT_SERVED:
+            return self._run(call.args, call.kwargs, refused=True)
         return self._built(direct.open, output, call.args, call.kwargs)
 
     def _walk(self, call: _Call, tree: Tree, arrays: Sequence[Any]) -> Any:
@@ -247,12 +251,14 @@ class Replay:
         tree = self._recordings.get(call.key)
         if tree is None:
             self._recordings.add(call.key, session.root, arrays, len(call.leaves))
-        else:
+        elif session.has_grown:
             tree.has_grown()
 
     def _give_up(self, key: Hashable, error: ImpureError) -> None:
         where = f" at {error.place}" if error.place else ""
         reason = f"{self._name} cannot be replayed: {error.what}{where}"
+        if len(self._impure) >= MAX_TREES:
+            self._impure.clear()
         self._impure.add(key)
         self._recordings.drop(key)
         self._history.add_fallback(reason)

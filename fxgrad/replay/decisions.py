@@ -80,7 +80,9 @@ def decisions(trees: Iterable[Tree]) -> tuple[Decision, ...]:
                 continue
             line = lines.setdefault(node.place, _Line())
             line.on_paths += 1
-            line.values.update((value_in_words(child), None) for child in node.children.values())
+            line.values.update(
+                (value_in_words(child), None) for child in list(node.children.values())
+            )
             cost, reason = _cost(tree, node)
             if _COSTS.index(cost) >= _COSTS.index(line.cost):
                 line.cost, line.reason = cost, reason

@@ -87,7 +87,7 @@ def path_tree(trees: Iterable[Tree]) -> PathTree:
                 served=served,
             )
         )
-        waiting += [(child, number, "") for child in node.children.values()][::-1]
+        waiting += [(child, number, "") for child in list(node.children.values())][::-1]
     return PathTree(tuple(segments))
 
 

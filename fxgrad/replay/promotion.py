@@ -104,5 +104,5 @@ def _share_served(root: Node) -> float:
     while waiting:
         node = waiting.pop()
         served += node.hits if node.output is not None else 0
-        waiting += [child for child in node.children.values() if child.answer is not None]
+        waiting += [c for c in list(node.children.values()) if c.answer is not None]
     return served / max(root.hits, 1) if root.guard is not None else 1.0

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fxgrad.logs import deliver
-from fxgrad.places import Place, calling_place
+from fxgrad.places import calling_place
 from fxgrad.recorder import (
     ForeignTracerError,
     Operation,
@@ -26,8 +26,7 @@ from fxgrad.recorder import (
     record,
     running,
 )
-from fxgrad.replay.code import block_of_steps
-from fxgrad.replay.program import PROGRAMS
+from fxgrad.replay.pending import ImpureError, Pending
 from fxgrad.replay.structure import PLAIN, Step, constant_key
 from fxgrad.replay.tree import Log, Node, Output, Walk, guard_key, is_kept
 
@@ -39,20 +38,8 @@ MAX_RECORDED: Final = 100_000
 # What a path may return again and again, without Python making it anew.
 _REPEATABLE: Final = (Slot, jax.Array, np.ndarray, np.generic, *PLAIN)
 
-
 WHOLE: Final = object()
-
-
-class ImpureError(BaseException):
-    """The function did other things than when it was recorded, on the same values.
-
-    It is no `Exception`, so that the function's own ``except`` does not take it.
-    """
-
-    def __init__(self, what: str, place: Place | None) -> None:
-        super().__init__(what)
-        self.what = what
-        self.place = place
+"""What a run returns that has recorded a whole path without a decision, and has not run it."""
 
 
 class Session:
@@ -67,9 +54,7 @@ class Session:
         self._answered: dict[Slot, np.ndarray] = {}
         self._captures: dict[Hashable, tuple[Slot, Any]] = {}
         self._constants: dict[Slot, Operation] = {}
-        self._pending: list[Step] = []
-        self._captured: dict[Slot, Any] = {}
-        self._logs: list[Log] = []
+        self._pending = Pending()
         self._parent: Node | None = None
         self._live = False
         self._recorder: Recorder
@@ -78,6 +63,7 @@ class Session:
         self._heard_live = 0
         self.host_reads = 0
         self.notes: list[str] = []
+        self.has_grown = False
 
     def run(self, fun: Callable[..., Any], make_arguments: Callable[[Recorder], Any]) -> Any:
         """Run `fun`, and return its output. The tree has grown by what was new.
@@ -107,7 +93,7 @@ class Session:
         if not operation.has_effects and all(map(self._is_constant, operation.operands)):
             self._constants.update(dict.fromkeys(operation.results, operation))
         if self._following is None:
-            self._pending.append(Step(operation))
+            self._pending.steps.append(Step(operation))
             return
         known = self._following.steps
         if self._heard == len(known) or not _is_same(Step(operation), known[self._heard]):
@@ -124,7 +110,7 @@ class Session:
         slot = self._recorder.new_slot()
         self._captures[key] = slot, value
         if self._following is None:
-            self._captured[slot] = self._values[slot] = _held(value)
+            self._pending.captured[slot] = self._values[slot] = _held(value)
         elif not _is_same_array(self._following.captured.get(slot), value):
             raise ImpureError("another captured array than was recorded", calling_place())
         return slot
@@ -149,9 +135,9 @@ class Session:
         if self._live:
             deliver(name, self._finished(value))
         elif self._following is None and isinstance(value, RecordedTracer):
-            self._logs.append(Log(name, value.slot, value.aval))
+            self._pending.logs.append(Log(name, value.slot, value.aval))
         elif self._following is None:
-            self._logs.append(Log(name, _held(value), None))
+            self._pending.logs.append(Log(name, _held(value), None))
 
     def is_live(self) -> bool:
         """Whether operations are to be run at once from here on."""
@@ -209,37 +195,11 @@ class Session:
 
     def _segment(self, *, guard: Slot | None = None, output: Output | None = None) -> Node:
         """Make a node of what is pending."""
-        made = {slot for step in self._pending for slot in step.operation.results}
-        logged = [log.value for log in self._logs if isinstance(log.value, Slot)]
-        dead: tuple[Slot, ...] = ()
-        if output is None:
-            held = {*self._recorder.alive(), guard, *(slot for slot, _ in self._captures.values())}
-            outputs = tuple(sorted(slot for slot in made if slot in held or slot in logged))
-            dead = tuple(slot for slot in (*self._values, *outputs) if slot not in held)
-        else:
-            slots = (leaf for leaf in (*output.leaves, *logged) if isinstance(leaf, Slot))
-            outputs = tuple(dict.fromkeys(slot for slot in slots if slot in made))
-        must_run = outputs or any(step.has_effects for step in self._pending)
-        inputs, block = block_of_steps(self._pending, outputs)
-        if any(slot not in self._values for slot in inputs):
-            raise ImpureError("a value is needed that had been let go of", calling_place())
-        with running():
-            program, constants = PROGRAMS.for_segment(block) if must_run else (None, ())
-        node = Node(
-            steps=tuple(self._pending),
-            inputs=inputs,
-            outputs=outputs,
-            constants=constants,
-            program=program,
-            logs=tuple(self._logs),
-            captured=self._captured,
-            dead=dead,
-            guard=guard,
-            place=calling_place() if guard is not None else None,
-            output=output,
-        )
-        self._pending, self._captured, self._logs = [], {}, []
-        return node
+        pending, self._pending = self._pending, Pending()
+        if output is not None:
+            return pending.end(output, self._values)
+        captured = (slot for slot, _ in self._captures.values())
+        return pending.decision(guard, {*self._recorder.alive(), *captured}, self._values)
 
     def _hang_in(self, node: Node) -> None:
         if self.root is None:
@@ -250,6 +210,7 @@ class Session:
             node.answer = answer if is_kept(answer) else None
             self._parent.children[guard_key(answer)] = node
         self.root.recorded += len(node.steps) + 1
+        self.has_grown = True
 
     def _end(self, returned: Any) -> Any:
         leaves, tree = jax.tree.flatten(returned)
@@ -277,8 +238,7 @@ class Session:
 
     def _end_by_exception(self) -> None:
         if self._following is None and not self._live:
-            node = self._segment(output=Output(None, (), ()))
-            node.output = None
+            node = self._pending.exception(self._values)
             with running():
                 node.run(self._values)
             self._hang_in(node)
