@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,8 @@ from spread import Spread, spread
 from workloads.article import in_jax, task
 
 import fxgrad as fx
+
+MODES: Final = ("static", "replay")
 
 
 class Case(NamedTuple):
@@ -32,13 +34,16 @@ class Case(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """One case, measured: a call's time in each block, and `fx` less `jit` round by round."""
+    """One case, measured: a call's time in each block, and of each mode what it adds to `jit`.
+
+    `by_mode` is the time of a call, `added` that less `jit`'s in the same round.
+    """
 
     case: str
     calls_in_block: int
     jit: Spread
-    fx: Spread
-    difference: Spread
+    by_mode: dict[str, Spread]
+    added: dict[str, Spread]
 
 
 def cases(calls: int) -> list[Case]:
@@ -67,17 +72,29 @@ def _first_train_step() -> tuple[Any, ...]:
 
 
 def measure(case: Case, rounds: int) -> Row:
-    """Rounds of a block of `jax.jit` and a block of fxgrad, so that drift meets both alike."""
-    jitted, static = jax.jit(case.fun), fx.function(case.fun, mode="static")
-    for function in (jitted, static):
+    """Rounds of a block of `jax.jit` and one of each mode, so that drift meets all alike."""
+    jitted = jax.jit(case.fun)
+    functions = {mode: fx.function(case.fun, mode=mode) for mode in MODES}
+    for function in (jitted, *functions.values()):
         nanoseconds_per_call(function, case)  # compiles, warms up
-    jit, ours = [], []
+    jit: list[float] = []
+    ours: dict[str, list[float]] = {mode: [] for mode in MODES}
     for _ in range(rounds):
         jit.append(nanoseconds_per_call(jitted, case))
-        ours.append(nanoseconds_per_call(static, case))
-    assert set(static.stats().calls_by_mode) == {"static"}, "unset FXGRAD_MODE for this benchmark"
-    difference = [b - a for a, b in zip(jit, ours, strict=True)]
-    return Row(case.name, case.calls, spread(jit), spread(ours), spread(difference))
+        for mode, function in functions.items():
+            ours[mode].append(nanoseconds_per_call(function, case))
+    for mode, function in functions.items():
+        assert set(function.stats().calls_by_mode) == {mode}, "unset FXGRAD_MODE for this benchmark"
+    return Row(
+        case=case.name,
+        calls_in_block=case.calls,
+        jit=spread(jit),
+        by_mode={mode: spread(times) for mode, times in ours.items()},
+        added={
+            mode: spread([b - a for a, b in zip(jit, times, strict=True)])
+            for mode, times in ours.items()
+        },
+    )
 
 
 def nanoseconds_per_call(function: Callable[..., Any], case: Case) -> float:
@@ -101,8 +118,8 @@ def table(rows: list[Row]) -> str:
 def _lines(row: Row) -> list[list[str]]:
     sides = {
         f"{row.case}: `jax.jit`": row.jit,
-        f"{row.case}: `fx.function`": row.fx,
-        f"{row.case}: difference, round by round": row.difference,
+        **{f"{row.case}: fxgrad, {mode}": times for mode, times in row.by_mode.items()},
+        **{f"{row.case}: {mode} adds, round by round": added for mode, added in row.added.items()},
     }
     return [
         [name, f"{s.min_us:.2f}", f"{s.median_us:.2f}", f"{s.p90_us:.2f}"]

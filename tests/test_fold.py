@@ -500,3 +500,20 @@ def test_effects_are_not_repeated_when_a_global_is_given_another_value():
         SCALE = 2.0
     jax.effects_barrier()
     assert told == [1.0, 1.0, 1.0]
+
+
+def test_a_tree_has_a_bound_and_what_is_past_it_runs_in_eager(monkeypatch):
+    monkeypatch.setattr("fxgrad.replay.session.MAX_RECORDED", 40)
+
+    @replay
+    def count(x, limit):
+        while jnp.sum(x) < limit:
+            x = x + 1.0
+        return x
+
+    for turns in (3, 60, 60, 5, 80, 3) * 5:
+        result = count(jnp.zeros(2), jnp.float32(2 * turns))
+        np.testing.assert_array_equal(result, np.full(2, turns, np.float32))
+    assert any("operations are recorded" in reason for reason in count.explain().fallbacks)
+    assert 0 < count.stats().compiled_share < 1
+    assert any(decision.cost == "Python" for decision in count.explain().decisions)

@@ -7,7 +7,7 @@ seen gives the code of a miss, and Python takes over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from fxgrad.replay.code import Block, Code, Line, Literal, Ref, Var, Zeros, code
 from fxgrad.replay.join import join
 from fxgrad.replay.layout import MISS, MISSED, Column, Layout
 from fxgrad.replay.loop import UNSEEN, Ends, loop_line
+from fxgrad.replay.outcomes import may_miss, nodes, seen
 from fxgrad.replay.roll import MAX_PERIOD, Turn, turns_behind
 from fxgrad.replay.tree import Node, Output, Values, snapshot
 
@@ -118,14 +119,14 @@ def _folded(root: Node, avals: Sequence[Any], forwards: bool) -> Folded:
 
 class _Fold:
     def __init__(self, root: Node, argument_count: int) -> None:
-        nodes = list(_nodes(root))
-        if sum(len(node.steps) for node in nodes) > MAX_STEPS:
+        every = list(nodes(root))
+        if sum(len(node.steps) for node in every) > MAX_STEPS:
             raise UnfoldableError(f"more than {MAX_STEPS} operations have been recorded")
-        if len(nodes) > 1 and any(step.has_effects for node in nodes for step in node.steps):
+        if len(every) > 1 and any(step.has_effects for node in every for step in node.steps):
             raise UnfoldableError("it has effects, which must not be run twice")
-        outputs = [node.output for node in nodes if node.output is not None]
+        outputs = [node.output for node in every if node.output is not None]
         self.layout = Layout(outputs, argument_count)
-        self.has_code = len(self.layout.forms) > 1 or any(map(_may_miss, nodes))
+        self.has_code = len(self.layout.forms) > 1 or any(map(may_miss, every))
         self.captured: dict[int, tuple[Any, Var]] = {}
 
     def code(self, path: Sequence[Node], variables: Variables, depth: int) -> Code:
@@ -166,12 +167,12 @@ class _Fold:
             return rolled
         branches = [
             (child.answer, self.code((*path[-MAX_PERIOD:], child), known, depth + 1))
-            for child in _seen(node, without)
+            for child in seen(node, without)
         ]
         if not branches or node.guard is None:
             return self._miss()
         answers, codes = zip(*branches, strict=True)
-        return self._choose(known[node.guard], answers, codes, not _may_miss(node, without))
+        return self._choose(known[node.guard], answers, codes, not may_miss(node, without))
 
     def _choose(
         self, guard: Ref, answers: Sequence[np.ndarray], codes: Sequence[Code], is_closed: bool
@@ -208,7 +209,7 @@ class _Fold:
         answers = [node.answer_key for node in first.nodes]
         outer = {slot: ref for slot, ref in known.items() if slot not in first.results}
         after, before = ([Var(known[slot].aval) for slot in first.results] for _ in range(2))
-        goes_on = any(child.answer_key == answers[0] for child in _seen(last.nodes[-1]))
+        goes_on = any(child.answer_key == answers[0] for child in seen(last.nodes[-1]))
         exits: list[Code | None] = [None] * (len(answers) - 1)  # the first turn is not in the loop
         for number, turn in enumerate(turns):
             outer |= self._captured(turn.captured)
@@ -220,7 +221,7 @@ class _Fold:
                 without = None if is_end else answers[(at + 1) % len(answers)]
                 variables = {**outer, **_left(turn, previous, at, after, before)}
                 here = turn.nodes[: at + 1]
-                is_seen = bool(_seen(node, without))
+                is_seen = bool(seen(node, without))
                 exits.append(
                     self._decision(here, variables, depth + 1, without) if is_seen else None
                 )
@@ -273,34 +274,3 @@ def _distinct(exits: Sequence[Code | None]) -> tuple[list[Code], tuple[int, ...]
 
 def _free(codes: Sequence[Code]) -> list[Var]:
     return list(dict.fromkeys(var for code in codes for var in code.free()))
-
-
-def _nodes(root: Node) -> Iterator[Node]:
-    """All nodes. Loops make deep trees, so this does not recurse."""
-    waiting = [root]
-    while waiting:
-        node = waiting.pop()
-        yield node
-        waiting.extend(node.children.values())
-
-
-def _seen(node: Node, without: Hashable = None) -> list[Node]:
-    """The children that a program can go on to, but for one."""
-    return [
-        child
-        for child in node.children.values()
-        if child.answer is not None
-        and child.answer_key != without
-        and (child.guard is not None or child.output is not None)
-    ]
-
-
-def _may_miss(node: Node, without: Hashable = None) -> bool:
-    """Whether Python may have to run at the end of `node`, unless the answer is `without`."""
-    if node.guard is None:
-        return node.output is None
-    seen = {child.answer_key for child in _seen(node)} | ({without} - {None})
-    answer = next(iter(node.children.values())).answer
-    if answer is None or answer.dtype != bool:
-        return True
-    return len(seen) < 2**answer.size
