@@ -14,6 +14,7 @@ from fxgrad.compilation import Work
 from fxgrad.differences import Difference, differences
 from fxgrad.execution.advice import advise
 from fxgrad.execution.remade import Remade, note_first_compilation
+from fxgrad.modes import Mode
 from fxgrad.places import Place
 from fxgrad.replay.decisions import Decision
 from fxgrad.signature import CallSignature
@@ -31,6 +32,7 @@ class Compilation:
 
     Attributes:
       number: 1 for the Function's first, counted over all of them.
+      mode: the mode of the call.
       call: the number of the call that compiled.
       place: the user's line that made the call, if there is one.
       cause: in one word pair why there was something to compile.
@@ -43,6 +45,7 @@ class Compilation:
     """
 
     number: int
+    mode: Mode
     call: int
     place: Place | None
     cause: Cause
@@ -57,6 +60,7 @@ class Compilation:
         """The compilation as plain values."""
         return {
             "number": self.number,
+            "mode": self.mode,
             "call": self.call,
             "place": self.place.to_dict() if self.place else None,
             "cause": self.cause,
@@ -79,6 +83,8 @@ class Compilation:
         return "\n".join(lines)
 
     def _what_was_done(self) -> str:
+        if self.mode == "replay":
+            return f"recorded, {self.programs} program(s), {self.compile_seconds:.2f} s"
         if not self.programs:
             return f"traced into another program, {self.compile_seconds:.2f} s"
         trace = "traced" if self.traced else "from an earlier trace"
@@ -122,7 +128,7 @@ class Explanation:
         title = f"{self.name}{where}: {count} compilation(s)"
         if self.forgotten:
             title += f", the first {self.forgotten} no longer listed"
-        fallbacks = [f"in eager: {reason}" for reason in self.fallbacks]
+        fallbacks = [f"not as it could be: {reason}" for reason in self.fallbacks]
         forced = [f"decision at {decision}" for decision in self.decisions]
         return "\n".join([title, *map(str, self.compilations), *forced, *fallbacks])
 
@@ -140,13 +146,13 @@ class History:
         self._fallbacks: list[str] = []
 
     def add(
-        self, signature: CallSignature, work: Work, *, call: int, place: Place | None
+        self, signature: CallSignature, work: Work, mode: Mode, *, call: int, place: Place | None
     ) -> Compilation:
         """Explain a compilation that has just happened, and remember it."""
         with self._lock:
             self._count += 1
             remade = self._remade(signature, place)
-            compilation = self._explain(signature, work, call, place, remade)
+            compilation = self._explain(signature, work, mode, call, place, remade)
             self._signatures.append((self._count, signature))
             self._compilations.append(compilation)
             del self._signatures[:-_KEPT], self._compilations[:-_KEPT]
@@ -180,6 +186,7 @@ class History:
         self,
         signature: CallSignature,
         work: Work,
+        mode: Mode,
         call: int,
         place: Place | None,
         remade: Remade | None,
@@ -187,6 +194,7 @@ class History:
         cause, nearest, facts, advice = self._cause(signature, remade)
         return Compilation(
             number=self._count,
+            mode=mode,
             call=call,
             place=place,
             cause=cause,

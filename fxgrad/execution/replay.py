@@ -170,8 +170,9 @@ class Replay:
         """Record the first path of a signature, if its calls can be replayed."""
         if call.key in self._impure or any(map(is_tracer, call.leaves)):
             return self._run_eagerly(call.args, call.kwargs)
-        reasons = self._replayable.reasons(call.args, call.kwargs, call.leaves, call.structure)
-        for reason in reasons:
+        reasons = self._replayable.may_change(call.args, call.kwargs, call.leaves)
+        notes = self._replayable.keep_changing(call.leaves, call.structure)
+        for reason in (*reasons, *notes):
             self._history.add_fallback(reason)
         if reasons:
             self._recordings.tell_by_key()
@@ -186,7 +187,7 @@ class Replay:
             static, shape = self._options.static_argnames, call_shape_of(self._fun)
             signature = describe_call(shape, static, call.args, call.kwargs)
             work, place = heard.work.since(mark), calling_place()
-            self._history.add(signature, work, call=self.counts.calls + 1, place=place)
+            self._history.add(signature, work, "replay", call=self.counts.calls + 1, place=place)
 
     def _run_whole(self, call: _Call) -> Any:
         """Run for the first time what has been recorded without a decision."""

@@ -13,7 +13,7 @@ from fxgrad.execution.options import Options
 from fxgrad.paths import bind_names, call_shape_of
 from fxgrad.replay.structure import PLAIN, params_key
 
-MAX_VALUES: Final = 32
+MANY_VALUES: Final = 32
 
 ARRAYS: Final = (jax.Array, np.ndarray, np.generic)
 # What cannot change between two calls, so that a path may be told by its value.
@@ -26,27 +26,17 @@ def leaf_key(leaf: Any) -> Hashable:
 
 
 class Replayable:
-    """Says why a call of one function cannot be replayed."""
+    """Says why a call of one function cannot be replayed, or is dear."""
 
     def __init__(self, fun: Callable[..., Any], options: Options) -> None:
         self._fun = fun
         self._options = options
         self._numbers: dict[Hashable, set[str]] = {}
 
-    def reasons(
-        self,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        leaves: Sequence[Any],
-        structure: Hashable,
-    ) -> list[str]:
-        """Why the call has to run in eager; [] if it can be replayed."""
-        return [*self._may_change(args, kwargs, leaves), *self._keep_changing(leaves, structure)]
-
-    def _may_change(
+    def may_change(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], leaves: Sequence[Any]
     ) -> list[str]:
-        """The leaves that are objects, which could change without the path being told."""
+        """The arguments that are objects, which could change without the path being told."""
         odd = [leaf for leaf in leaves if not isinstance(leaf, (*_CONSTANT, *ARRAYS))]
         if not odd:
             return []
@@ -54,24 +44,24 @@ class Replayable:
         static = [id(named[name]) for name in self._options.static_argnames if name in named]
         return [
             f"an argument is a {type(leaf).__name__}, which may change between calls: name it in "
-            "static_argnames if it does not"
+            "static_argnames if it does not; until then such calls run in eager"
             for leaf in odd
             if id(leaf) not in static
         ]
 
-    def _keep_changing(self, leaves: Sequence[Any], structure: Hashable) -> list[str]:
-        """The Python numbers that have had too many values to record a path for each."""
-        reasons = []
+    def keep_changing(self, leaves: Sequence[Any], structure: Hashable) -> list[str]:
+        """The arguments that are Python numbers and have had many values."""
+        notes = []
         for position, leaf in enumerate(leaves):
             if not isinstance(leaf, int | float | complex):
                 continue
             seen = self._numbers.setdefault((structure, position), set())
-            if repr(leaf) in seen or len(seen) < MAX_VALUES:
+            if len(seen) < MANY_VALUES:
                 seen.add(repr(leaf))
-                continue
-            reasons.append(
-                f"an argument that is a Python {type(leaf).__name__} has had {MAX_VALUES} values; "
-                "calls with others run in eager. To make it an input, pass an array: "
-                "jnp.asarray(x)"
-            )
-        return reasons
+            if len(seen) == MANY_VALUES:
+                notes.append(
+                    f"an argument that is a Python {type(leaf).__name__} has had {MANY_VALUES} "
+                    "values, and each is recorded by a run of Python. To make it an input, pass "
+                    "an array: jnp.asarray(x)"
+                )
+        return notes

@@ -72,7 +72,7 @@ class Static:
             limit.count(work.programs)
         if is_miss:
             signature = describe_call(self._call_shape, self._options.static_argnames, args, kwargs)
-            self._history.add(signature, work, call=call, place=calling_place())
+            self._history.add(signature, work, "static", call=call, place=calling_place())
 
     def _explain(
         self, error: Exception, args: tuple[Any, ...], kwargs: Mapping[str, Any]

@@ -78,5 +78,5 @@ class Pending:
         )
         if outputs or any(step.has_effects for step in self.steps):
             with running():
-                node.program, node.constants = PROGRAMS.for_segment(block)
+                node.program, node.constants = PROGRAMS.shared(block)
         return node

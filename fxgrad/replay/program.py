@@ -64,11 +64,11 @@ class Programs:
                 program = self._known[block.key] = Program(block)
         return program
 
-    def for_segment(self, block: Block) -> tuple[Program, tuple[jax.Array, ...]]:
-        """The program of a segment, and the values of its last parameters.
+    def shared(self, block: Block) -> tuple[Program, tuple[jax.Array, ...]]:
+        """The program of a block, and the values of its last parameters.
 
-        Segments that differ in scalars, as the turns of a counting loop do, share a program that
-        takes them as inputs, from the third on.
+        Blocks that differ in scalars, as the turns of a counting loop do and calls with other
+        Python numbers, share a program that takes them as inputs, from the third on.
         """
         generic, literals = block.generic()
         with self._lock:

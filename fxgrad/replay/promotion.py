@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from fxgrad.replay.fold import Folded, UnfoldableError, fold
-from fxgrad.replay.program import PROGRAMS, Program
+from fxgrad.replay.program import PROGRAMS
 from fxgrad.replay.tree import Node
 
 FIRST_PATIENCE: Final = 8
@@ -24,13 +24,14 @@ class Promoted:
 
     def __init__(self, folded: Folded) -> None:
         self.folded = folded
-        self._program: Program = PROGRAMS.get(folded.block)
+        self._program, constants = PROGRAMS.shared(folded.block)
+        self._more = (*folded.captured, *constants)
 
     def __call__(self, arguments: Sequence[Any]) -> Any:
         """The output of a call with these arrays, or `MISSED`."""
         folded = self.folded
         read = [arguments[number] for number in folded.arguments]
-        return folded.build(self._program(*read, *folded.captured), lambda: arguments)
+        return folded.build(self._program(*read, *self._more), lambda: arguments)
 
 
 class Tree:
