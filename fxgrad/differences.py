@@ -11,13 +11,22 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from fxgrad.signature import ArrayLeaf, CallSignature, DefaultLeaf, Entry, Node, StaticLeaf
+from fxgrad.signature import (
+    ArrayLeaf,
+    CallSignature,
+    DefaultLeaf,
+    Entry,
+    Node,
+    PythonLeaf,
+    StaticLeaf,
+)
 
 DifferenceKind = Literal[
     "shape",
     "dtype",
     "weak type",
     "static value",
+    "Python value",
     "tree structure",
     "call form",
     "transform",
@@ -77,6 +86,10 @@ def _entry_differences(
         elif isinstance(old, StaticLeaf) and isinstance(new, StaticLeaf):
             if not _same_static(old.value, new.value):
                 yield Difference("static value", path, str(old), str(new))
+        elif isinstance(old, PythonLeaf) or isinstance(new, PythonLeaf):
+            is_same = type(old) is type(new) and str(old) == str(new)
+            if not is_same:
+                yield Difference("Python value", path, str(old), str(new))
         elif isinstance(old, DefaultLeaf) or isinstance(new, DefaultLeaf):
             reported.append(path)  # told as the form of the call
         elif type(old) is not type(new) or str(old) != str(new):

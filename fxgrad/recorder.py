@@ -8,11 +8,13 @@ of them, and where the value of a forced tracer comes from, is its listener's to
 from __future__ import annotations
 
 import sys
+import sysconfig
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any, Final, NamedTuple, Protocol, cast
 
 import jax
@@ -41,6 +43,7 @@ _DEMANDS: Final = frozenset(
 )
 _PASSED_ON: Final = frozenset(["to_concrete_value", "is_concrete"])
 _JAX_FOLDER: Final = jax.__file__.removesuffix("__init__.py")
+_STANDARD_LIBRARY: Final = sysconfig.get_paths()["stdlib"]
 _JAXPRS: Final = (jex.Jaxpr, getattr(jex, "ClosedJaxpr", jex.Jaxpr))  # one class from 0.11 on
 # Their parameters have no hash, so their abstract evaluation cannot be cached.
 _UNCACHED: Final = frozenset(["custom_lin", "call_hi_primitive_linearized"])
@@ -161,6 +164,8 @@ class RecordedTracer(jax.core.Tracer):
         return format(self._force()[()], spec)  # [()] makes a scalar of what has no dimensions
 
     def __repr__(self) -> str:
+        if _asked_by_jax():  # which names functions by what they hold, in case of an error
+            return f"Recorded({self.aval})"
         value = self._force()
         with running():
             return repr(jax.numpy.asarray(value))
@@ -371,6 +376,19 @@ def transform_of(value: Any) -> str:
 def trace_context() -> Any:
     """All JAX settings that a compiled program depends on. Compare it whole."""
     return _config.trace_context()
+
+
+def _asked_by_jax() -> bool:
+    """Whether JAX's code is the nearest on the stack that is no library's of Python's own."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        filename = frame.f_code.co_filename
+        if filename.startswith(_JAX_FOLDER):
+            return True
+        if not filename.startswith(("<", _STANDARD_LIBRARY)):
+            return False
+        frame = frame.f_back
+    return False
 
 
 def _abstract_eval(primitive: Any, avals: Any, params: Any) -> tuple[Any, Any]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import inspect
 import re
+import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
+import numpy as np
 
 from fxgrad.paths import LEFT_OUT, bind_names, call_forms, leaf_path
 from fxgrad.recorder import is_tracer, transform_of
@@ -51,6 +53,7 @@ TRACE_OPTIONS = (
     "eager_constant_folding",
 )
 
+_ARRAYS = (jax.Array, np.ndarray, np.generic)
 _SHORT_KINDS = {"float": "f", "int": "i", "uint": "u", "complex": "c"}
 _LONG_DTYPE = re.compile(r"(float|int|uint|complex)(\d+)")
 
@@ -84,6 +87,16 @@ class StaticLeaf:
 
 
 @dataclass(frozen=True)
+class PythonLeaf:
+    """An argument of replay's that is no array, and so is part of the path."""
+
+    value: Any
+
+    def __str__(self) -> str:
+        return f"{reprlib.repr(self.value)} from Python"
+
+
+@dataclass(frozen=True)
 class Node:
     """A container in the tree of arguments: a dict, a list, None, a registered class."""
 
@@ -103,7 +116,7 @@ class DefaultLeaf:
         return LEFT_OUT
 
 
-Entry = DefaultLeaf | ArrayLeaf | StaticLeaf | Node
+Entry = DefaultLeaf | ArrayLeaf | StaticLeaf | PythonLeaf | Node
 
 
 @dataclass(frozen=True)
@@ -136,8 +149,13 @@ def describe_call(
     static_argnames: frozenset[str],
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
+    *,
+    python_values: bool = False,
 ) -> CallSignature:
-    """Describe a call that has just been compiled for. Reads no value, copies no array."""
+    """Describe a call that has just been compiled for. Reads no value, copies no array.
+
+    With `python_values`, leaves that are no arrays are told by their values.
+    """
     entries: dict[str, Entry] = {}
     inside = ""
     named, forms = bind_names(call_shape, args, kwargs), call_forms(call_shape, args, kwargs)
@@ -148,7 +166,8 @@ def describe_call(
             entries[name] = StaticLeaf(value)
         else:
             for path, entry, leaf in _walk(name, value):
-                entries[path] = entry
+                is_python = python_values and not isinstance(leaf, _ARRAYS)
+                entries[path] = entry or (PythonLeaf(leaf) if is_python else _array_leaf(leaf))
                 if not inside and is_tracer(leaf):
                     inside = transform_of(leaf)
     return CallSignature(
@@ -177,13 +196,13 @@ def unsupported_leaves(
                     yield leaf_path(name, keys), leaf
 
 
-def _walk(path: str, value: Any) -> Iterator[tuple[str, Entry, Any]]:
-    """Every container and leaf below `value`, from the outside in."""
+def _walk(path: str, value: Any) -> Iterator[tuple[str, Node | None, Any]]:
+    """Every container below `value` as its node, and every leaf, from the outside in."""
     children, structure = jax.tree_util.tree_flatten_with_path(
         value, is_leaf=lambda node: node is not value
     )
     if jax.tree_util.treedef_is_leaf(structure) and structure.num_leaves == 1:
-        yield path, _array_leaf(value), value
+        yield path, None, value
         return
     yield path, Node(type(value).__name__, structure), None
     for keys, child in children:

@@ -160,6 +160,12 @@ class History:
             remade.warn(place)
         return compilation
 
+    def differences_from_nearest(self, signature: CallSignature) -> tuple[Difference, ...]:
+        """How a call differs from the nearest earlier one; () if it does not or is the first."""
+        with self._lock:
+            earlier = self._signatures[-_COMPARED:]
+        return _nearest(earlier, signature)[1] if earlier else ()
+
     def add_fallback(self, reason: str) -> None:
         """Remember why calls do not run as the mode promises."""
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -32,7 +33,7 @@ from fxgrad.replay.promotion import Tree
 from fxgrad.replay.self_check import self_check
 from fxgrad.replay.session import WHOLE, Session
 from fxgrad.replay.tree import Walk, walk
-from fxgrad.signature import describe_call
+from fxgrad.signature import CallSignature, describe_call
 
 
 @dataclass(frozen=True)
@@ -177,28 +178,36 @@ class Replay:
         if reasons:
             self._recordings.tell_by_key()
             return self._run_eagerly(call.args, call.kwargs)
-        if not self._may_record(lambda: "a call of a new signature"):
+        if not self._may_record(lambda: self._what_is_new(call)):
             return self._run_eagerly(call.args, call.kwargs)
         mark = heard.work
         try:
             result = self._run_python(call, Walk({}), call.arrays())
             return self._run_whole(call) if result is WHOLE else result
         finally:
-            static, shape = self._options.static_argnames, call_shape_of(self._fun)
-            signature = describe_call(shape, static, call.args, call.kwargs)
             work, place = heard.work.since(mark), calling_place()
-            self._history.add(signature, work, "replay", call=self.counts.calls + 1, place=place)
+            number = self.counts.calls + 1
+            self._history.add(self._described(call), work, "replay", call=number, place=place)
+
+    def _described(self, call: _Call) -> CallSignature:
+        static, shape = self._options.static_argnames, call_shape_of(self._fun)
+        return describe_call(shape, static, call.args, call.kwargs, python_values=True)
+
+    def _what_is_new(self, call: _Call) -> str:
+        facts = self._history.differences_from_nearest(self._described(call))
+        return "; ".join(["a call of a new signature", *map(str, facts)])
 
     def _run_whole(self, call: _Call) -> Any:
         """Run for the first time what has been recorded without a decision."""
-        direct = self._recordings.direct
-        if direct is None:
-            return self._run(call.args, call.kwargs)
-        try:
-            output = direct.jitted(*call.args, **call.kwargs)
-        except NOT_SERVED:
-            return self._run(call.args, call.kwargs, refused=True)
-        return self._built(direct.open, output, call.args, call.kwargs)
+        direct, tree = self._recordings.direct, self._recordings.get(call.key)
+        if direct is not None and self._recordings.captures_are(direct.captured):
+            with contextlib.suppress(*NOT_SERVED):
+                output = direct.jitted(*call.args, **call.kwargs)
+                return self._built(direct.open, output, call.args, call.kwargs)
+        # Its own run may have changed what the function captures, or another thread the tree.
+        if tree is None or tree.promoted is None:
+            return self._run_eagerly(call.args, call.kwargs)
+        return tree.promoted(call.arrays())
 
     def _walk(self, call: _Call, tree: Tree, arrays: Sequence[Any]) -> Any:
         walked = walk(tree.root, arrays)

@@ -20,12 +20,14 @@ from fxgrad.replay.code import Block, Code, Line, Literal, Ref, Var, Zeros, code
 from fxgrad.replay.join import join
 from fxgrad.replay.layout import MISS, MISSED, Column, Layout
 from fxgrad.replay.loop import UNSEEN, Ends, loop_line
-from fxgrad.replay.outcomes import may_miss, nodes, seen
+from fxgrad.replay.outcomes import longest_path, may_miss, nodes, seen
 from fxgrad.replay.roll import MAX_PERIOD, Turn, turns_behind
 from fxgrad.replay.tree import Node, Output, Values, snapshot
 
-# XLA's time to compile grows faster than these.
-MAX_OPERATIONS: Final = 3000
+# XLA's time to compile grows faster than these. A tree may have some times the operations of its
+# longest path, since that has to be compiled in any case.
+MAX_OPERATIONS: Final = 1000
+MAX_TIMES_A_PATH: Final = 3
 MAX_DEPTH: Final = 64
 MAX_STEPS: Final = 100_000
 # Of a tree that is too large as a whole, only what is often used: the least share of all calls.
@@ -106,7 +108,7 @@ def _folded(root: Node, avals: Sequence[Any], forwards: bool) -> Folded:
     captured = {var: array for array, var in folding.captured.values()}
     free = sorted(code.free(), key=lambda var: var in captured)
     block = Block(free, code)
-    if block.size > MAX_OPERATIONS:
+    if block.size > max(MAX_OPERATIONS, MAX_TIMES_A_PATH * longest_path(root)):
         raise UnfoldableError(f"it would have {block.size} operations in one program")
     return Folded(
         block=block,

@@ -13,7 +13,7 @@ from typing import Any, Final
 from fxgrad.logs import deliver
 from fxgrad.recorder import Slot
 from fxgrad.replay.structure import params_key
-from fxgrad.replay.tree import Output, fresh
+from fxgrad.replay.tree import Output, fresh, own
 
 MISS: Final = -1
 MISSED: Final = object()
@@ -52,7 +52,7 @@ class Form:
         leaves = [
             columns[leaf.number]
             if isinstance(leaf, Column)
-            else arguments()[leaf.number]
+            else own(arguments()[leaf.number])
             if isinstance(leaf, Argument)
             else fresh(leaf)
             for leaf in self.leaves

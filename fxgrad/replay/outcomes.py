@@ -37,3 +37,14 @@ def may_miss(node: Node, without: Hashable = None) -> bool:
         return True  # there are always more numbers
     known = {child.answer_key for child in children} | ({without} - {None})
     return len(known) < 2**answer.size
+
+
+def longest_path(root: Node) -> int:
+    """The operations of the longest path, one after the other."""
+    longest, waiting = 0, [(root, 0)]
+    while waiting:
+        node, before = waiting.pop()
+        length = before + len(node.steps)
+        longest = max(longest, length)
+        waiting.extend((child, length) for child in node.children.values())
+    return longest

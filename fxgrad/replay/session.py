@@ -8,6 +8,7 @@ longer recorded, operations run as eager runs them.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Hashable
 from typing import Any, Final
 
@@ -32,6 +33,8 @@ from fxgrad.replay.tree import Log, Node, Output, Walk, guard_key, is_kept
 
 # A guard that keeps seeing new values, such as a logged loss, must not fill the table.
 MAX_CHILDREN: Final = 32
+# What Python makes of a large value is often as large, and part of the path.
+MAX_GUARD_BYTES: Final = 4 << 20
 # For one call signature; each takes some 3 KiB.
 MAX_RECORDED: Final = 100_000
 
@@ -170,7 +173,7 @@ class Session:
         self._position += 1
         self._heard = 0
         if self._following is None:
-            self._branch_off(node)
+            self._branch_off(node, answer.nbytes)
         return answer
 
     def _decide(self, slot: Slot) -> np.ndarray:
@@ -181,13 +184,13 @@ class Session:
         answer = np.asarray(self._values[slot])
         self.host_reads += 1
         self._answers.append(answer)
-        self._branch_off(node)
+        self._branch_off(node, answer.nbytes)
         return answer
 
-    def _branch_off(self, node: Node) -> None:
+    def _branch_off(self, node: Node, nbytes: int) -> None:
         """From here on all is new, or live if no more is to be recorded here."""
         self._parent = node
-        full = _fullness(node, self.root)
+        full = _fullness(node, max(nbytes, 1), self.root)
         if full and not node.eager_from_here:
             node.eager_from_here = full
             self.notes.append(f"{node.place}: {full}")
@@ -222,6 +225,8 @@ class Session:
             self._check_end(self._following)
         else:
             if not all(isinstance(leaf, _REPEATABLE) for leaf in output.leaves):
+                for leaf in filter(inspect.iscoroutine, leaves):
+                    leaf.close()  # the caller gets another one
                 raise ImpureError("it returns an object that Python made", None)
             node = self._segment(output=output)
             self._hang_in(node)
@@ -260,9 +265,9 @@ class Session:
         return self._values[slot]
 
 
-def _fullness(node: Node, root: Node | None) -> str:
+def _fullness(node: Node, nbytes: int, root: Node | None) -> str:
     """Why nothing more is recorded behind a decision, or the empty string."""
-    if len(node.children) >= MAX_CHILDREN:
+    if len(node.children) >= min(MAX_CHILDREN, max(1, MAX_GUARD_BYTES // nbytes)):
         return f"{len(node.children)} different values were seen here; others run in eager"
     if root is not None and root.recorded >= MAX_RECORDED:
         return f"{MAX_RECORDED} operations are recorded for such calls; what follows runs in eager"

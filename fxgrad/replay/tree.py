@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from fxgrad.logs import deliver
@@ -44,6 +45,11 @@ class Output:
         """The output of a call."""
         leaves = [values[leaf] if isinstance(leaf, Slot) else fresh(leaf) for leaf in self.leaves]
         return jax.tree.unflatten(self.tree, leaves)
+
+
+def own(argument: Any) -> jax.Array:
+    """An argument as an array of JAX's: what the caller does to a NumPy array is the caller's."""
+    return argument if isinstance(argument, jax.Array) else jnp.array(argument)
 
 
 def fresh(leaf: Any) -> Any:
@@ -143,7 +149,7 @@ class Walk:
 
     def give_arguments(self, arguments: Sequence[Any]) -> None:
         """The first slots are the arguments."""
-        self.values.update((Slot(i), leaf) for i, leaf in enumerate(arguments))
+        self.values.update((Slot(i), own(leaf)) for i, leaf in enumerate(arguments))
 
 
 def walk(root: Node, arguments: Sequence[Any]) -> Walk:
