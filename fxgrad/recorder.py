@@ -27,9 +27,10 @@ try:
     from jax._src import core as _core
     from jax._src import source_info_util
     from jax._src.interpreters import partial_eval as _pe
+    from jax._src.lax import lax as _lax
 except ImportError as error:  # a JAX that keeps these elsewhere: `self_check` says so
     _import_error: ImportError | None = error
-    _config = _core = _pe = source_info_util = cast(Any, None)
+    _config = _core = _lax = _pe = source_info_util = cast(Any, None)
 else:
     _import_error = None
 
@@ -376,6 +377,20 @@ def transform_of(value: Any) -> str:
 def trace_context() -> Any:
     """All JAX settings that a compiled program depends on. Compare it whole."""
     return _config.trace_context()
+
+
+def of_aval(value: Any, aval: Any) -> jax.Array:
+    """`value`, which has the shape of `aval`, with its dtype and its weak type."""
+    converted: Any = _lax._convert_element_type(value, aval.dtype, weak_type=aval.weak_type)
+    return converted
+
+
+def zeros_of_aval(aval: Any) -> jax.Array:
+    """An array of zeros, or random keys made of zeros."""
+    if not jax.numpy.issubdtype(aval.dtype, jax.dtypes.prng_key):
+        return of_aval(jax.numpy.zeros(aval.shape, aval.dtype), aval)
+    data = jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct(aval.shape, aval.dtype))
+    return jax.random.wrap_key_data(jax.numpy.zeros(data.shape, data.dtype), impl=aval.dtype._impl)
 
 
 def _asked_by_jax() -> bool:

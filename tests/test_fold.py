@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -331,9 +332,19 @@ def test_a_step_that_may_be_skipped_closes_and_reads_nothing():
 
 def test_an_array_returned_as_it_came_is_the_callers_own():
     function = replay(lambda x, y: (x, y + 1))
-    x = np.ones(3, np.float32)
+    x = jnp.ones(3)
     for _ in range(5):
         assert function(x, x)[0] is x
+
+
+def test_a_numpy_array_returned_as_it_came_is_an_array_of_jaxs_before_and_after_folding():
+    function = replay(lambda x: x if x[0] > 0 else x + 1)
+    buffer = np.ones(3, np.float32)
+    kept = [function(buffer) for _ in range(3)]
+    buffer[:] = 5
+    kept += [function(sign * np.ones(3, np.float32)) for sign in [-1, 1] * 15]
+    assert all(isinstance(result, jax.Array) for result in kept)
+    assert [float(result[0]) for result in kept] == [1.0] * 3 + [0.0, 1.0] * 15
 
 
 def test_effects_happen_once_a_call_however_often_it_is_called():
@@ -517,3 +528,131 @@ def test_a_tree_has_a_bound_and_what_is_past_it_runs_in_eager(monkeypatch):
     assert any("operations are recorded" in reason for reason in count.explain().fallbacks)
     assert 0 < count.stats().compiled_share < 1
     assert any(decision.cost == "Python" for decision in count.explain().decisions)
+
+
+def test_weak_types_stay_weak_so_dtypes_do_not_depend_on_the_number_of_calls():
+    def fun(x, w):
+        return w * 2 if x > 0 else w + 1
+
+    def count(n, w):
+        i = 0
+        while i < n:
+            w = w + i
+            i += 1
+        return w
+
+    for function, arg in ((replay(fun), jnp.float32(1)), (replay(count), jnp.int32(5))):
+        with jax.numpy_dtype_promotion("standard"):
+            dtypes = {str((function(arg, jnp.asarray(2)) + jnp.int8(1)).dtype) for _ in range(30)}
+        assert dtypes == {"int8"}
+
+
+def test_weak_types_under_x64():
+    captured = jnp.asarray(1.0)
+
+    def fun(w, x):
+        if x > 0:
+            return w + 1
+        return (x, w * 2) if x < -1 else x
+
+    with jax.enable_x64(True):
+        function = replay(fun)
+        for value in [1.0, -2.0, -0.5] * 12:
+            arguments = (captured, jnp.float32(value))
+            found, expected = function(*arguments), fun(*arguments)
+            jax.tree.map(np.testing.assert_array_equal, found, expected)
+            assert [a.dtype for a in jax.tree.leaves(found)] == [
+                a.dtype for a in jax.tree.leaves(expected)
+            ]
+
+
+def test_a_python_bool_is_not_an_array_of_one():
+    function = replay(lambda b: b + b)
+    for _ in range(3):
+        function(jnp.array(True))
+    assert function(True) == 2
+
+
+@pytest.mark.parametrize("other", ["raise", "structure"])
+def test_keys_come_out_of_a_tree_that_may_miss(other):
+    def fun(x, key):
+        new = jax.random.split(key)[0]
+        if x > 0:
+            return {"key": new}
+        if other == "raise":
+            raise ValueError("no")
+        return x + 1
+
+    function = replay(fun)
+    for _ in range(3 * FIRST_PATIENCE):
+        found = function(jnp.float32(1), jax.random.key(0))["key"]
+        expected = fun(jnp.float32(1), jax.random.key(0))["key"]
+        assert jnp.array_equal(jax.random.key_data(found), jax.random.key_data(expected))
+        if other == "structure":
+            assert function(jnp.float32(-1), jax.random.key(0)) == 0
+    assert served(function).startswith("one program")
+
+
+@pytest.mark.parametrize("constant", [jnp.nan, float("nan"), np.float32("nan"), -0.0])
+def test_constants_that_are_not_equal_to_themselves_are_the_same_constants(constant):
+    def fun(x):
+        y = jnp.where(x > 5, x, constant)
+        return y if x[0] > 0 else -y
+
+    function = replay(fun)
+    for sign in [1.0, -1.0] * 12:
+        np.testing.assert_array_equal(function(sign * jnp.ones(2)), fun(sign * jnp.ones(2)))
+    assert function.explain().fallbacks == ()
+
+
+def test_a_decision_that_another_thread_is_recording_is_not_taken_for_closed():
+    go, inside = threading.Event(), threading.Event()
+
+    def fun(x, a, b):
+        if a > 0:
+            if b > 0:
+                if threading.current_thread() is not threading.main_thread():
+                    inside.set()
+                    go.wait(20)
+                return x + 1.0
+            return x + 2.0
+        return x * 3.0
+
+    function = replay(fun)
+    x, up, down = jnp.ones(2), jnp.float32(1), jnp.float32(-1)
+    function(x, down, down)
+    thread = threading.Thread(target=lambda: function(x, up, up))
+    thread.start()
+    inside.wait(20)
+    for _ in range(12):
+        function(x, down, down)
+    go.set()
+    thread.join()
+    np.testing.assert_array_equal(function(x, up, up), [2.0, 2.0])
+    np.testing.assert_array_equal(function(x, up, down), [3.0, 3.0])
+
+
+def test_what_is_left_of_a_tree_by_pruning_is_not_taken_for_closed():
+    def fun(x, a, b, c):
+        if a > 0:
+            return x + 1.0 if b > 0 else x + 2.0
+        if c > 0:
+            return x * 3.0
+        for i in range(66):
+            if x[i] > 0:
+                x = x + 0.5 * (i + 1)
+        return x
+
+    function = replay(fun)
+    x, up, down = jnp.ones(70), jnp.float32(1), jnp.float32(-1)
+    calls = [(down, up, down), *[(down, up, up)] * 8, (up, up, up), (up, down, up)]
+    for arguments in [*calls, *[(down, up, up)] * 80, (up, up, up), (up, down, up)]:
+        np.testing.assert_allclose(function(x, *arguments), fun(x, *arguments), rtol=1e-6)
+
+
+def test_the_reverse_jacobian_forces_nothing():
+    function = replay(jax.jacrev(lambda v: jnp.tanh(v) * v[0]))
+    for i in range(5):
+        function(jnp.ones(3) * i)
+    stats = function.stats()
+    assert (stats.python_runs, stats.host_reads) == (1, 0)

@@ -1,5 +1,6 @@
 """Limits: nothing new in a block, or so many programs and no more."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -103,3 +104,33 @@ def test_the_innermost_block_holds_and_ends_with_it():
 def test_a_limit_that_makes_no_sense_is_refused(wrong):
     with pytest.raises(OptionError), fx.max_programs(**wrong):
         pass
+
+
+@pytest.mark.parametrize("calls", [1, 30])
+def test_past_the_limit_nothing_is_run_twice(calls):
+    told = []
+
+    def fun(x):
+        jax.debug.callback(lambda value: told.append(float(value)), x[0])
+        fx.log("x", x[0])
+        return x + 1 if x[0] > 0 else x - 1
+
+    function = fx.function(fun)
+    for _ in range(calls):
+        function(UP)
+    jax.effects_barrier()
+    told.clear()
+    with fx.logs() as logs, fx.max_programs(0, on_miss="eager"):
+        np.testing.assert_array_equal(function(DOWN), [-2.0, -2.0])
+    assert (told, len(logs["x"])) == ([-1.0], 1)
+
+
+def test_a_tree_is_compiled_when_it_is_folded_and_not_later():
+    function = fx.function(sign)
+    programs = []
+    for _ in range(12):
+        function(UP), function(DOWN)
+        programs.append(function.stats().programs)
+    with fx.max_programs(0):
+        function(UP), function(DOWN)
+    assert function.stats().programs == programs[-1] == programs[5]

@@ -145,7 +145,7 @@ def test_outputs_keep_python_values_inputs_and_identity():
         return {"z": z, "again": z, "input": y, "python": marker, "array": np.arange(3)}
 
     for _ in range(2):
-        y = np.ones(2)
+        y = jnp.ones(2)
         result = fun(x, y)
         assert result["input"] is y
         assert result["again"] is result["z"]

@@ -27,8 +27,8 @@ _ADVICE: Final[dict[DifferenceKind, str]] = {
         "take it out of static_argnames; if it is a setting, use few values"
     ),
     "Python value": (
-        "a number or a string of Python's belongs to the path in replay, and each new one is recorded "
-        "by a run of Python: pass a number as an array, jnp.asarray(x), to make it an input"
+        "a number or a string of Python's belongs to the path in replay, and each new one is "
+        "recorded by a run of Python: to make a number an input, pass an array: jnp.asarray(x)"
     ),
     "tree structure": (
         "keep the same keys, lengths and container types at each call; put zeros and a mask in "

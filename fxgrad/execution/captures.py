@@ -7,52 +7,74 @@ path.
 from __future__ import annotations
 
 import dis
-import inspect
+import functools
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any, Final
 
 from fxgrad.closures import closure_of
-from fxgrad.places import code_of
 
 _MISSING: Final = object()
+_BY_VALUE: Final = (bool, int, float, complex, str, bytes)
 
 
 class Captures:
-    """What one function itself reads. What functions that it calls read is not in it."""
+    """What one function itself reads, and the functions that it wraps.
+
+    What other functions that it calls read is not in it.
+    """
 
     def __init__(self, fun: Callable[..., Any]) -> None:
-        self._fun = inspect.unwrap(fun)
-        self._globals: dict[str, Any] = getattr(self._fun, "__globals__", {})
-        code = code_of(fun) if isinstance(self._fun, types.FunctionType) else None
-        self._names = tuple(sorted(set(_global_names(code)))) if code else ()
+        self._functions = tuple(_functions(fun))
+        self._reads = tuple(
+            (function.__globals__, name)
+            for function in self._functions
+            for name in sorted(set(_global_names(function.__code__)))
+        )
 
     def now(self) -> tuple[Any, ...]:
         """The objects themselves."""
-        read = self._globals.get
-        fun = self._fun
-        return (
-            *[read(name, _MISSING) for name in self._names],
-            *closure_of(fun),
-            *(getattr(fun, "__defaults__", None) or ()),
-            *(getattr(fun, "__kwdefaults__", None) or {}).values(),
-        )
+        held = [module.get(name, _MISSING) for module, name in self._reads]
+        for function in self._functions:
+            held += [
+                *closure_of(function),
+                *(function.__defaults__ or ()),
+                *(function.__kwdefaults__ or {}).values(),
+            ]
+        return tuple(held)
 
-    def key(self) -> tuple[int, ...]:
-        """The identities of the objects. They hold as long as the objects are held."""
-        return tuple(map(id, self.now()))
+    def key(self) -> tuple[Hashable, ...]:
+        """What tells them: numbers and strings by value, others by identity while they are held."""
+        return tuple(map(_told, self.now()))
 
     def are(self, objects: tuple[Any, ...]) -> bool:
-        """Whether they still are `objects`."""
-        read = self._globals.get
-        names = self._names
-        for name, held in zip(names, objects, strict=False):
-            if read(name, _MISSING) is not held:
-                return False
-        if len(objects) == len(names):
-            return True
+        """Whether they still are `objects`, or equal numbers and strings."""
         now = self.now()
-        return len(now) == len(objects) and all(a is b for a, b in zip(now, objects, strict=True))
+        return len(now) == len(objects) and all(
+            a is b or _told(a) == _told(b) for a, b in zip(now, objects, strict=True)
+        )
+
+
+def _told(value: Any) -> Hashable:
+    return (type(value), repr(value)) if isinstance(value, _BY_VALUE) else id(value)
+
+
+def _functions(fun: Any) -> Iterator[types.FunctionType]:
+    """The plain functions that `fun` is made of: it, what it wraps, binds or is called by."""
+    waiting = [fun]
+    while waiting:
+        inner = waiting.pop()
+        if isinstance(inner, functools.partial):
+            waiting.append(inner.func)
+        elif isinstance(inner, types.MethodType):
+            waiting.append(inner.__func__)
+        elif isinstance(inner, types.FunctionType):
+            yield inner
+            waiting += [vars(inner)["__wrapped__"]] if "__wrapped__" in vars(inner) else []
+        elif callable(inner):
+            called: Any = type(inner).__call__
+            if isinstance(called, types.FunctionType):
+                yield called
 
 
 def _global_names(code: types.CodeType) -> Iterator[str]:

@@ -20,7 +20,7 @@ from fxgrad.replay.promotion import Tree
 
 def may_be_a_number(aval: Any) -> bool:
     """Whether `jax.jit` cannot tell an array of this kind from a number of Python's."""
-    return aval.shape == () and getattr(aval, "weak_type", False)
+    return aval.shape == () and (getattr(aval, "weak_type", False) or aval.dtype == bool)
 
 
 class _NotRecordedError(Exception):
@@ -66,8 +66,9 @@ class Direct:
         self.open: Folded | None = None
         several = list(trees.values())
         for tree in several:
-            if not tree.is_closed and tree.promoted is not None:
-                self.open = tree.promoted.folded
+            promoted = tree.promoted
+            if promoted is not None and not promoted.folded.is_closed:
+                self.open = promoted.folded
         self._donates = bool(options.donate_argnames)
         self.is_pure = False
         self.has_changed(several)
@@ -76,11 +77,12 @@ class Direct:
 
     def has_changed(self, trees: Sequence[Tree]) -> None:
         """There are other trees than before."""
-        folded = [tree.promoted.folded for tree in trees if tree.promoted is not None]
-        self.is_pure = not self._donates and not any(tree.block.has_effects for tree in folded)
+        several = [promoted for tree in trees if (promoted := tree.promoted) is not None]
+        has_effects = any(promoted.folded.block.has_effects for promoted in several)
+        self.is_pure = not self._donates and not has_effects
 
     def _folded(self, tree: Tree | None) -> Folded:
-        folded = tree.promoted.folded if tree is not None and tree.promoted is not None else None
-        if folded is None or not (folded.is_closed or folded is self.open):
+        promoted = None if tree is None else tree.promoted
+        if promoted is None or not (promoted.folded.is_closed or promoted.folded is self.open):
             raise _NotRecordedError
-        return folded
+        return promoted.folded

@@ -18,6 +18,7 @@ from fxgrad.replay.promotion import Tree
 from fxgrad.replay.tree import Node
 
 MAX_TREES: Final = 256
+_MAX_REBOUND: Final = 2
 # JAX's classes of arrays are private: each is added when one of its arrays is met.
 _JAX_ARRAYS: Final[set[type]] = set()
 
@@ -26,6 +27,7 @@ class Recordings:
     """The recorded trees by their keys; bounded, and safe under concurrent calls.
 
     Attributes:
+      captured: what the function captures now.
       captures_are: whether what the function captures still is what it was.
       direct: serves the calls of every tree while all are closed, and those of a single one that
         has a program; else None.
@@ -40,7 +42,10 @@ class Recordings:
         self._held: dict[Hashable, tuple[Any, ...]] = {}
         # Arguments and outputs that are to be moved are moved around the program, by key.
         self._all_arrays = options.in_shardings is UNSET and options.out_shardings is UNSET
+        self._evicted = 0
+        self._rebound = 0
         self.direct: Direct | None = None
+        self.captured = self._captures.now
         self.captures_are = self._captures.are
 
     def key(self, structure: Any, leaves: Sequence[Any]) -> Hashable:
@@ -57,22 +62,36 @@ class Recordings:
         with self._lock:
             return list(self._trees.values())
 
-    def add(self, key: Hashable, root: Node, arrays: Sequence[Any], leaf_count: int) -> None:
-        """Keep a new tree. Of two threads that have recorded one tree, the first one's stays."""
+    def add(
+        self,
+        key: Hashable,
+        root: Node,
+        arrays: Sequence[Any],
+        leaf_count: int,
+        captured: tuple[Any, ...],
+    ) -> None:
+        """Keep a new tree. Of two threads that have recorded one tree, the first one's stays.
+
+        `captured` is what the function captured when it was called.
+        """
         avals = [jax.typeof(array) for array in arrays]
         tree = Tree(root, avals, forwards=not self._options.donate_argnames)
         with self._lock:
             self._trees.setdefault(key, tree)
-            self._held[key] = self._captures.now()  # so that no identity in the key returns
+            self._held[key] = captured  # so that no identity in the key returns
             self._all_arrays &= len(arrays) == leaf_count and not any(map(may_be_a_number, avals))
             while len(self._trees) > MAX_TREES:
                 self._held.pop(self._trees.popitem(last=False)[0], None)
+                self._evicted += 1
+                if self._evicted % MAX_TREES == 0:
+                    self.direct = None  # it holds the programs of trees that are gone
         self.choose_way()
 
     def drop(self, key: Hashable) -> None:
         """Forget the tree of a key."""
         with self._lock:
             self._trees.pop(key, None)
+            self._held.pop(key, None)
             self._all_arrays = False
         self.choose_way()
 
@@ -89,6 +108,11 @@ class Recordings:
         if not can_serve or not self._all_arrays:
             self.direct = None
         elif is_open or self.direct is None or not self._captures.are(self.direct.captured):
+            if self.direct is not None and not self._captures.are(self.direct.captured):
+                self._rebound += 1
+            if self._rebound > _MAX_REBOUND:  # by key, such calls share their programs
+                self.tell_by_key()
+                return
             self.direct = Direct(self._fun, self._options, captured, self._trees, self.key)
         else:
             self.direct.has_changed(trees)

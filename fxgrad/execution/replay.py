@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -45,6 +46,7 @@ class _Call:
     leaves: list[Any]
     structure: Any
     key: Hashable
+    captured: tuple[Any, ...] = ()
 
     def arrays(self) -> list[Any]:
         """The leaves that are inputs of the programs."""
@@ -181,6 +183,7 @@ class Replay:
         if not self._may_record(lambda: self._what_is_new(call)):
             return self._run_eagerly(call.args, call.kwargs)
         mark = heard.work
+        call = dataclasses.replace(call, captured=self._recordings.captured())
         try:
             result = self._run_python(call, Walk({}), call.arrays())
             return self._run_whole(call) if result is WHOLE else result
@@ -217,11 +220,25 @@ class Replay:
             limit = current_limit()
             if (limit is None or not limit.is_reached) and tree.was_walked():
                 self._recordings.choose_way()
+                self._compile(call, tree)
             return last.output.build(walked.values)
         is_known = last.guard is None or last.eager_from_here
-        if not is_known and not self._may_record(lambda: f"a new value at {last.place}"):
-            return self._run_eagerly(call.args, call.kwargs)
-        return self._run_python(call, walked, arrays)
+        records = bool(is_known) or self._may_record(lambda: f"a new value at {last.place}")
+        return self._run_python(call, walked, arrays, records=records)
+
+    def _compile(self, call: _Call, tree: Tree) -> None:
+        """Run the program of a tree that was just folded for nothing, so that no later call waits.
+
+        A program that takes over its arguments is left to the next call.
+        """
+        direct, promoted = self._recordings.direct, tree.promoted
+        if promoted is None:
+            return
+        if direct is None:
+            promoted.run(call.arrays())
+        elif direct.is_pure:
+            with contextlib.suppress(*NOT_SERVED):
+                direct.jitted(*call.args, **call.kwargs)
 
     def _may_record(self, reason: Callable[[], str]) -> bool:
         limit = current_limit()
@@ -232,11 +249,13 @@ class Replay:
         self.counts.add_uncompiled(1.0)
         return self._fun(*args, **kwargs)
 
-    def _run_python(self, call: _Call, walked: Walk, arrays: Sequence[Any]) -> Any:
+    def _run_python(
+        self, call: _Call, walked: Walk, arrays: Sequence[Any], *, records: bool = True
+    ) -> Any:
         self.counts.add_python_run()
         self.counts.add_miss()
         walked.give_arguments(arrays)
-        session = Session(walked)
+        session = Session(walked, records=records)
         start, mark = time.perf_counter(), heard.work
         try:
             return session.run(self._fun, call.with_tracers)
@@ -260,7 +279,8 @@ class Replay:
         # Recording holds no lock: a function may start threads that call it, and wait for them.
         tree = self._recordings.get(call.key)
         if tree is None:
-            self._recordings.add(call.key, session.root, arrays, len(call.leaves))
+            leaf_count = len(call.leaves)
+            self._recordings.add(call.key, session.root, arrays, leaf_count, call.captured)
         elif session.has_grown:
             tree.has_grown()
 

@@ -14,6 +14,7 @@ from fxgrad.paths import bind_names, call_shape_of
 from fxgrad.replay.structure import PLAIN, params_key
 
 MANY_VALUES: Final = 32
+_MAX_POSITIONS: Final = 256
 
 ARRAYS: Final = (jax.Array, np.ndarray, np.generic)
 # What cannot change between two calls, so that a path may be told by its value.
@@ -55,6 +56,8 @@ class Replayable:
         for position, leaf in enumerate(leaves):
             if not isinstance(leaf, int | float | complex):
                 continue
+            if len(self._numbers) >= _MAX_POSITIONS:
+                self._numbers.clear()
             seen = self._numbers.setdefault((structure, position), set())
             if len(seen) < MANY_VALUES:
                 seen.add(repr(leaf))

@@ -8,18 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
-from fxgrad.recorder import Slot
+from fxgrad.recorder import Slot, of_aval, zeros_of_aval
 from fxgrad.replay.structure import Key, Step, constant_key
-
-# Converting to one of Python's own types leaves the result as adaptable as they are.
-_WEAK: Final[dict[str, Any]] = {"i": int, "f": float, "c": complex}
 
 
 class Var:
@@ -60,21 +55,11 @@ class Zeros:
 
     @property
     def value(self) -> Any:
-        """An array of zeros, or a key made of them."""
-        if not jnp.issubdtype(self.aval.dtype, jax.dtypes.prng_key):
-            return of_aval(jnp.zeros(self.aval.shape, self.aval.dtype), self.aval)
-        like = jax.ShapeDtypeStruct(self.aval.shape, self.aval.dtype)
-        data = jax.eval_shape(jax.random.key_data, like)
-        name = self.aval.dtype.name.removeprefix("key<").removesuffix(">")
-        return jax.random.wrap_key_data(jnp.zeros(data.shape, data.dtype), impl=name)
+        """An array of zeros, or keys made of them."""
+        return zeros_of_aval(self.aval)
 
 
 Ref = Var | Literal | Zeros
-
-
-def of_aval(value: Any, aval: Any) -> jax.Array:
-    """`value`, which has the shape and dtype of `aval`, with its weak type too."""
-    return lax.convert_element_type(value, _WEAK[aval.dtype.kind] if aval.weak_type else aval.dtype)
 
 
 class Action(Protocol):

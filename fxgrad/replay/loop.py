@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from fxgrad.recorder import Slot
+from fxgrad.recorder import Slot, of_aval
 from fxgrad.replay.choice import is_same
-from fxgrad.replay.code import Block, Code, Line, Literal, Ref, Var, code_of_steps, of_aval
+from fxgrad.replay.code import Block, Code, Line, Literal, Ref, Var, code_of_steps
 from fxgrad.replay.roll import Turn
 from fxgrad.replay.structure import Key, constant_key
 from fxgrad.replay.tree import Node

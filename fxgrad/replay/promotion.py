@@ -10,6 +10,8 @@ import threading
 from collections.abc import Sequence
 from typing import Any, Final
 
+import jax
+
 from fxgrad.replay.fold import Folded, UnfoldableError, fold
 from fxgrad.replay.program import PROGRAMS
 from fxgrad.replay.tree import Node
@@ -27,11 +29,14 @@ class Promoted:
         self._program, constants = PROGRAMS.shared(folded.block)
         self._more = (*folded.captured, *constants)
 
+    def run(self, arguments: Sequence[Any]) -> list[Any]:
+        """What the block gives for these arrays."""
+        read = [arguments[number] for number in self.folded.arguments]
+        return self._program(*read, *self._more)
+
     def __call__(self, arguments: Sequence[Any]) -> Any:
         """The output of a call with these arrays, or `MISSED`."""
-        folded = self.folded
-        read = [arguments[number] for number in folded.arguments]
-        return folded.build(self._program(*read, *self._more), lambda: arguments)
+        return self.folded.build(self.run(arguments), lambda: arguments)
 
 
 class Tree:
@@ -60,7 +65,8 @@ class Tree:
     @property
     def is_closed(self) -> bool:
         """Whether a program of its own serves every call, from arrays to arrays."""
-        return self.promoted is not None and self.promoted.folded.is_closed
+        promoted = self.promoted
+        return promoted is not None and promoted.folded.is_closed
 
     @property
     def served(self) -> str:
@@ -90,13 +96,30 @@ class Tree:
         return True
 
     def _fold(self) -> None:
-        self.promoted, self.refusal = None, ""
+        promoted, refusal = None, ""
         try:
             if _share_served(self.root) < _MIN_SHARE_SERVED:
                 raise UnfoldableError("most calls would still need Python")
-            self.promoted = Promoted(fold(self.root, self._avals, forwards=self._forwards))
+            folded = fold(self.root, self._avals, forwards=self._forwards)
+            if self.root.guard is not None:
+                _check(folded, self._avals)
+            promoted = Promoted(folded)
         except UnfoldableError as error:
-            self.refusal = str(error)
+            refusal = str(error)
+        self.promoted, self.refusal = promoted, refusal
+
+
+def _check(folded: Folded, avals: Sequence[Any]) -> None:
+    """Trace the program, so that one that cannot be made is no call's trouble."""
+    try:
+        jax.eval_shape(folded.run, [_like(aval) for aval in avals])
+    except Exception as error:
+        raise UnfoldableError(f"its program cannot be made: {error}") from error
+
+
+def _like(aval: Any) -> jax.ShapeDtypeStruct:
+    sharding = aval.sharding if not aval.sharding.mesh.empty else None
+    return jax.ShapeDtypeStruct(aval.shape, aval.dtype, sharding=sharding, weak_type=aval.weak_type)
 
 
 def _share_served(root: Node) -> float:

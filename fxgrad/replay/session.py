@@ -27,6 +27,7 @@ from fxgrad.recorder import (
     record,
     running,
 )
+from fxgrad.replay.code import Literal
 from fxgrad.replay.pending import ImpureError, Pending
 from fxgrad.replay.structure import PLAIN, Step, constant_key
 from fxgrad.replay.tree import Log, Node, Output, Walk, guard_key, is_kept
@@ -46,9 +47,13 @@ WHOLE: Final = object()
 
 
 class Session:
-    """Listens to one run. `Recorder` calls what `Listener` names."""
+    """Listens to one run. `Recorder` calls what `Listener` names.
 
-    def __init__(self, walked: Walk) -> None:
+    With `records` false it follows what `walked` has run, and is live behind that.
+    """
+
+    def __init__(self, walked: Walk, *, records: bool = True) -> None:
+        self._records = records
         self._values = walked.values
         self._path = walked.path
         self._answers = list(walked.answers)
@@ -102,7 +107,10 @@ class Session:
         if self._heard == len(known) or not _is_same(Step(operation), known[self._heard]):
             more = self._heard < len(known)
             expected = _name(known[self._heard].operation) if more else "no operation"
-            raise ImpureError(f"{_name(operation)} where {expected} was recorded", calling_place())
+            found = _name(operation)
+            if found == expected:
+                found = f"{found} of other operands or parameters"
+            raise ImpureError(f"{found} where {expected} was recorded", calling_place())
         self._heard += 1
 
     def capture(self, value: Any) -> Slot:
@@ -194,7 +202,7 @@ class Session:
         if full and not node.eager_from_here:
             node.eager_from_here = full
             self.notes.append(f"{node.place}: {full}")
-        self._live = bool(node.eager_from_here)
+        self._live = bool(node.eager_from_here) or not self._records
 
     def _segment(self, *, guard: Slot | None = None, output: Output | None = None) -> Node:
         """Make a node of what is pending."""
@@ -280,10 +288,18 @@ def _name(operation: Operation) -> str:
 
 def _is_same(step: Step, known: Step) -> bool:
     return (
-        step.operation.operands == known.operation.operands
+        _operands(step) == _operands(known)
         and step.operation.results == known.operation.results
         and step.followed_key == known.followed_key
     )
+
+
+def _operands(step: Step) -> list[Any]:
+    operation = step.operation
+    return [
+        operand if isinstance(operand, Slot) else Literal(operand, aval)  # NaN is itself here
+        for operand, aval in zip(operation.operands, operation.input_avals, strict=True)
+    ]
 
 
 def _is_same_array(known: Any, value: Any) -> bool:
