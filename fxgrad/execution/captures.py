@@ -27,20 +27,19 @@ class Captures:
     def __init__(self, fun: Callable[..., Any]) -> None:
         self._functions = tuple(_functions(fun))
         self._reads = tuple(
-            (function.__globals__, name)
+            (function.__globals__.get, name)
             for function in self._functions
             for name in sorted(set(_global_names(function.__code__)))
         )
+        self._has_closure = any(function.__closure__ for function in self._functions)
 
     def now(self) -> tuple[Any, ...]:
         """The objects themselves."""
-        held = [module.get(name, _MISSING) for module, name in self._reads]
+        held = [read(name, _MISSING) for read, name in self._reads]
         for function in self._functions:
-            held += [
-                *closure_of(function),
-                *(function.__defaults__ or ()),
-                *(function.__kwdefaults__ or {}).values(),
-            ]
+            held += closure_of(function)
+            held += function.__defaults__ or ()
+            held += (function.__kwdefaults__ or {}).values()
         return tuple(held)
 
     def key(self) -> tuple[Hashable, ...]:
@@ -49,6 +48,13 @@ class Captures:
 
     def are(self, objects: tuple[Any, ...]) -> bool:
         """Whether they still are `objects`, or equal numbers and strings."""
+        # This is asked at every call, and most functions read the names of modules only.
+        if not self._has_closure and len(objects) == len(self._reads):
+            for (read, name), held in zip(self._reads, objects, strict=True):
+                if read(name, _MISSING) is not held:
+                    break
+            else:
+                return not any(f.__defaults__ or f.__kwdefaults__ for f in self._functions)
         now = self.now()
         return len(now) == len(objects) and all(
             a is b or _told(a) == _told(b) for a, b in zip(now, objects, strict=True)

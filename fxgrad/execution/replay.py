@@ -274,6 +274,12 @@ class Replay:
         self.counts.add_uncompiled(session.share_live)
         for note in session.notes:
             self._history.add_fallback(note)
+        if session.has_kept:
+            self._warn(
+                f"{self._name} keeps an array of its run in an object, a list or a global. Replay "
+                "does not do that again, and the array cannot be used: return it, or observe it "
+                "with fx.log"
+            )
         if session.root is None or call.key in self._impure:
             return
         # Recording holds no lock: a function may start threads that call it, and wait for them.
@@ -291,8 +297,10 @@ class Replay:
             self._impure.clear()
         self._impure.add(key)
         self._recordings.drop(key)
-        self._history.add_fallback(reason)
+        self._warn(f"{reason}; it runs in eager")
+
+    def _warn(self, words: str) -> None:
+        self._history.add_fallback(words)
         place = calling_place()
         if place is not None:
-            words = f"{reason}; it runs in eager"
             warnings.warn_explicit(words, ImpureWarning, place.filename, place.lineno)

@@ -8,6 +8,7 @@ longer recorded, operations run as eager runs them.
 
 from __future__ import annotations
 
+import gc
 import inspect
 from collections.abc import Callable, Hashable
 from typing import Any, Final
@@ -72,6 +73,7 @@ class Session:
         self.host_reads = 0
         self.notes: list[str] = []
         self.has_grown = False
+        self.has_kept = False
 
     def run(self, fun: Callable[..., Any], make_arguments: Callable[[Recorder], Any]) -> Any:
         """Run `fun`, and return its output. The tree has grown by what was new.
@@ -91,7 +93,10 @@ class Session:
             self._end_by_exception()
             raise
         try:
-            return self._end(returned)
+            output = self._end(returned)
+            del returned
+            self.has_kept = not self._path and _is_any_alive(recorder)
+            return output
         finally:
             recorder.invalidate()
 
@@ -292,6 +297,13 @@ def _is_same(step: Step, known: Step) -> bool:
         and step.operation.results == known.operation.results
         and step.followed_key == known.followed_key
     )
+
+
+def _is_any_alive(recorder: Recorder) -> bool:
+    """Whether an array of a run that has ended is held by something that outlives it."""
+    if recorder.alive():
+        gc.collect()
+    return bool(recorder.alive())
 
 
 def _operands(step: Step) -> list[Any]:
