@@ -64,7 +64,8 @@ def assert_no_new_paths() -> Iterator[None]:
     this asyncio task), not for threads started inside the block.
 
     Raises:
-      NewPathError: from the call, before anything of it has run.
+      NewPathError: from the call, before anything new of it has run. What stands before a new
+        decision has run, its effects too.
     """
     with _limited(Limit("fx.assert_no_new_paths()", 0, "error")):
         yield
@@ -85,7 +86,7 @@ def max_programs(n: int, *, on_miss: OnMiss = "error") -> Iterator[None]:
 
     Raises:
       OptionError: `n` is negative, or `on_miss` is something else.
-      NewPathError: from the call, before anything of it has run.
+      NewPathError: from the call, before anything new of it has run.
     """
     if n < 0:
         raise OptionError(f"n={n} programs make no sense. Write 0 or more.", option="n")

@@ -528,3 +528,14 @@ def test_the_tree_of_a_long_loop_is_no_deeper_than_python_allows():
     assert len(count.tree().segments) == 1502
     assert len(str(count.tree()).splitlines()) == 1502
     assert count.stats().programs <= 3
+
+
+def test_an_array_that_outlives_the_run_is_told():
+    kept = []
+
+    def collect(x):
+        kept.append(jnp.sum(x))
+        return x * 2
+
+    with pytest.warns(ImpureWarning, match="collect keeps an array of its run"):
+        replay(collect)(x)
