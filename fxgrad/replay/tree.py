@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from fxgrad.logs import deliver
@@ -49,7 +48,7 @@ class Output:
 
 def own(argument: Any) -> jax.Array:
     """An argument as an array of JAX's: what the caller does to a NumPy array is the caller's."""
-    return argument if isinstance(argument, jax.Array) else jnp.array(argument)
+    return argument if isinstance(argument, jax.Array) else jax.device_put(np.array(argument))
 
 
 def fresh(leaf: Any) -> Any:
