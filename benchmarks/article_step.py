@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 
 import command_line
 import results
-from child import ChildError
 from lineup import LATE, LINEUP, ONE_THREAD, OPTIONAL
 from rounds import Amount, Row, measure
 from workloads import ARTICLE
@@ -58,18 +56,14 @@ def main() -> None:
     for failure in measured.failures.values():
         raise failure
     print(table(measured.rows))
-    path = results.write(
+    results.write(
         "article_step",
         chosen.results,
         command=command_line.repeating("article_step.py", chosen),
         versions=measured.versions,
         rows=[dataclasses.asdict(row) for row in measured.rows],
     )
-    print(f"\nWritten to {path.name}.")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except ChildError as error:
-        sys.exit(str(error))
+    command_line.run(main)

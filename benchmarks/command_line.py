@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import results
+from child import ChildError
 from lineup import LINEUP
 
 
@@ -33,6 +35,14 @@ def check_peers(
         parser.error(f"{peers[0]} needs --peers-python; --contenders can leave it out")
     if peers and peers_python and shutil.which(peers_python) is None:
         parser.error(f"--peers-python {peers_python} is not an executable file")
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run `main`; a contender that ends early ends the program with what it said."""
+    try:
+        main()
+    except ChildError as error:
+        sys.exit(str(error))
 
 
 def repeating(script: str, chosen: argparse.Namespace) -> str:

@@ -7,7 +7,6 @@ import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -136,14 +135,12 @@ def main() -> None:
     options = parser.parse_args()
     rows = [measure(case, options.rounds) for case in cases(options.calls)]
     print(table(rows))
-    path = results.write(
+    results.write(
         "dispatch",
         options.results,
         command=f"python benchmarks/dispatch.py --rounds {options.rounds} --calls {options.calls}",
-        versions={name: version(name) for name in ("jax", "jaxlib", "fxgrad")},
         rows=[dataclasses.asdict(row) for row in rows],
     )
-    print(f"\nMeasured on {jax.devices()[0].device_kind}; written to {path.name}.")
 
 
 if __name__ == "__main__":

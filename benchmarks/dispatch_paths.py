@@ -16,7 +16,6 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -183,14 +182,12 @@ def main() -> None:
     rows = [measure(case, **amount) for case in cases()]
     print(table(rows), "", *map(memory_line, rows), sep="\n")
     options = " ".join(f"--{name.replace('_', '-')} {count}" for name, count in amount.items())
-    path = results.write(
+    results.write(
         "dispatch_paths",
         chosen.results,
         command=f"python benchmarks/dispatch_paths.py {options}",
-        versions={name: version(name) for name in ("jax", "jaxlib", "fxgrad")},
         rows=[dataclasses.asdict(row) for row in rows],
     )
-    print(f"\nMeasured on {jax.devices()[0].device_kind}; written to {path.name}.")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from typing import Any
 import command_line
 import results
 from bars import Verdict, verdicts
-from child import ChildError
 from decisions import paths_of_cycle
 from lineup import LINEUP
 from rounds import Amount, Measured, Row, measure
@@ -134,18 +133,14 @@ def main() -> None:
         versions |= measured.versions
         workloads.append(data)
     command = command_line.repeating("replay.py", chosen)
-    path = results.write(
+    results.write(
         "replay",
         chosen.results,
         command=f"{command} --warm-up {chosen.warm_up} --workloads {' '.join(chosen.workloads)}",
         versions=versions,
         workloads=workloads,
     )
-    print(f"\nWritten to {path.name}.")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except ChildError as error:
-        sys.exit(str(error))
+    command_line.run(main)

@@ -6,6 +6,7 @@ import datetime
 import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,24 @@ import machine
 FOLDER = Path(__file__).parent / "results"
 
 
-def write(
-    benchmark: str, folder: Path, *, command: str, versions: Mapping[str, str], **measured: Any
-) -> Path:
-    """Write ``<benchmark>-<device>.json`` into `folder` and return its path.
+OWN_PACKAGES = ("jax", "jaxlib", "fxgrad")
 
-    `command` is what repeats the measurement, without paths of this machine.
+
+def write(
+    benchmark: str,
+    folder: Path,
+    *,
+    command: str,
+    versions: Mapping[str, str] | None = None,
+    **measured: Any,
+) -> None:
+    """Write ``<benchmark>-<device>.json`` into `folder`, and say so.
+
+    `command` is what repeats the measurement, without paths of this machine. `versions` are those
+    of the packages that were measured, by default in this process.
     """
+    if versions is None:
+        versions = {name: version(name) for name in OWN_PACKAGES}
     device = jax.devices()[0]
     result = {
         "benchmark": benchmark,
@@ -36,7 +48,7 @@ def write(
     name = machine.file_name(device.platform, device.device_kind)
     path = folder / f"{benchmark}-{name}.json"
     path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
-    return path
+    print(f"\nMeasured on {result['device']}; written to {path.name}.")
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import Any, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
 from fxgrad.errors import NewPathError, OptionError
 
@@ -98,7 +98,7 @@ def max_programs(n: int, *, on_miss: OnMiss = "error") -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _limited(limit: Limit) -> Iterator[Any]:
+def _limited(limit: Limit) -> Iterator[None]:
     token = _limit.set(limit)
     try:
         yield

@@ -344,16 +344,14 @@ is_outermost: Callable[[], bool] = getattr(_core, "trace_state_clean", lambda: F
 """Whether no transform is under way, so that a call may be recorded."""
 
 
+# The attribute of a tracer that holds what it is made of, by the transform that it belongs to.
+_LAYERS: Final = {"BatchTrace": "val", "JVPTrace": "primal", "LinearizeTrace": "primal"}
+
+
 def bottom_of(value: Any) -> Any:
     """What a tracer is made of under derivatives and vmaps: another tracer, or an array."""
-    while is_tracer(value):
-        trace = type(value._trace).__name__
-        if trace == "BatchTrace":
-            value = value.val
-        elif trace in ("JVPTrace", "LinearizeTrace"):
-            value = value.primal
-        else:
-            break
+    while is_tracer(value) and (layer := _LAYERS.get(type(value._trace).__name__)):
+        value = getattr(value, layer)
     return value
 
 
@@ -365,13 +363,13 @@ def is_tracer(value: Any) -> bool:
 def transform_of(value: Any) -> str:
     """The transform that a tracer belongs to, in words: ``"vmap of 8 in a derivative"``."""
     trace = type(value._trace).__name__
+    if trace not in _LAYERS:
+        return "another program" if trace == "DynamicJaxprTrace" else trace
+    inner = getattr(value, _LAYERS[trace])
+    words = "a derivative"
     if trace == "BatchTrace":
-        words = f"vmap of {value.val.shape[value.batch_dim]}"
-        return f"{words} in {transform_of(value.val)}" if is_tracer(value.val) else words
-    if trace in ("JVPTrace", "LinearizeTrace"):
-        words = "a derivative"
-        return f"{words} in {transform_of(value.primal)}" if is_tracer(value.primal) else words
-    return "another program" if trace == "DynamicJaxprTrace" else trace
+        words = f"vmap of {inner.shape[value.batch_dim]}"
+    return f"{words} in {transform_of(inner)}" if is_tracer(inner) else words
 
 
 def trace_context() -> Any:

@@ -114,7 +114,7 @@ class Function(Generic[P, R]):
 
     @property
     def donates(self) -> frozenset[str]:
-        """The names of the arguments whose buffers a static call takes over."""
+        """The names of the arguments whose buffers a compiled call may take over."""
         return self._options.donate_argnames
 
     def __repr__(self) -> str:
@@ -206,8 +206,9 @@ def function(
       mode: ``"eager"``, ``"static"``, ``"replay"``, or None to leave it to the surroundings.
       static_argnames: arguments that are plain hashable Python values and part of the program;
         `jax.jit`'s option. Eager passes them on.
-      donate_argnames: arguments whose buffers the static program may use for its outputs; they
-        must not be used after the call. Eager leaves them alone.
+      donate_argnames: arguments whose buffers the program may use for its outputs; they must not
+        be used after the call. Replay takes them over once every outcome has been seen; eager
+        leaves them alone.
       in_shardings: shardings for the positional arguments that are not static, as for `jax.jit`;
         eager moves the arguments there first.
       out_shardings: shardings for the outputs, as for `jax.jit`; eager moves the outputs there.

@@ -104,16 +104,16 @@ class Recordings:
         """Find out whether calls can be served directly: trees change more rarely than they run."""
         captured, trees = self._captures.now(), self.trees()
         is_open = not all(tree.is_closed for tree in trees)
+        is_rebound = self.direct is not None and not self._captures.are(self.direct.captured)
         can_serve = not is_open or (len(trees) == 1 and trees[0].promoted is not None)
         if not can_serve or not self._all_arrays:
             self.direct = None
-        elif is_open or self.direct is None or not self._captures.are(self.direct.captured):
-            if self.direct is not None and not self._captures.are(self.direct.captured):
-                self._rebound += 1
+        elif is_open or self.direct is None or is_rebound:
+            self._rebound += is_rebound
             if self._rebound > _MAX_REBOUND:  # by key, such calls share their programs
                 self.tell_by_key()
-                return
-            self.direct = Direct(self._fun, self._options, captured, self._trees, self.key)
+            else:
+                self.direct = Direct(self._fun, self._options, captured, self._trees, self.key)
         else:
             self.direct.has_changed(trees)
 

@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import jax
 
@@ -89,7 +89,7 @@ class Replay:
                 try:
                     output = direct.jitted(*args, **kwargs)
                 except NOT_SERVED:
-                    return self._run(args, kwargs, refused=True)
+                    return self._run(args, kwargs, direct="refused")
                 if not direct.is_pure or recordings.captures_are(direct.captured):
                     return self._built(direct.open, output, args, kwargs)
             return self._place_and_run(args, kwargs)
@@ -106,7 +106,7 @@ class Replay:
             return columns
         output = folded.build(columns, lambda: jax.tree.leaves((args, kwargs)))
         self.counts.add_host_reads(folded.has_code)
-        return self._run(args, kwargs, missed=True) if output is MISSED else output
+        return self._run(args, kwargs, direct="missed") if output is MISSED else output
 
     def _place_and_run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         self._check()
@@ -144,8 +144,7 @@ class Replay:
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
         *,
-        missed: bool = False,
-        refused: bool = False,
+        direct: Literal["not tried", "missed", "refused"] = "not tried",
     ) -> Any:
         if not is_outermost() or jax.config.jax_disable_jit or jax.config.jax_debug_nans:
             return self._run_eagerly(args, kwargs)
@@ -158,11 +157,11 @@ class Replay:
         call = _Call(args, kwargs, leaves, structure, key)
         if tree is None:
             return self._run_new(call)
-        if refused:
+        if direct == "refused":
             self._recordings.tell_by_key()
         arrays = leaves if len(leaves) == tree.argument_count else call.arrays()
         promoted = tree.promoted
-        if promoted is not None and not missed:
+        if promoted is not None and direct != "missed":
             output = promoted(arrays)
             self.counts.add_host_reads(promoted.folded.has_code)
             if output is not MISSED:

@@ -17,14 +17,15 @@ class Stats:
 
     Attributes:
       calls: how often it was called.
-      python_runs: how often its Python code ran: every eager call, every static trace.
+      python_runs: how often its Python code ran: every eager call, every static trace, every run
+        that replay recorded or followed.
       programs: XLA programs built during its calls. In eager mode these are programs of one
         operation each. A program built for an inner Function counts for the inner one; one that
         the persistent compilation cache had is not built. What JAX builds after a call has
         returned, such as the backward pass of `jax.grad` applied from outside, is not in it.
       compile_seconds: seconds spent on tracing, lowering and building them.
-      host_reads: values that replay read back to the host to decide a path. Eager and static have
-        no such reads.
+      host_reads: values that replay read back to the host to decide a path, or to know which one
+        a program has taken. Eager and static have no such reads.
       misses: calls that no program built before could serve.
       compiled_share: for each call the share of its operations that ran in programs of many, and
         not one by one; the mean over all calls, from 0 to 1. 1 if there was no call.

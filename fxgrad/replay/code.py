@@ -177,6 +177,15 @@ class Block:
         return Block(parameters, Code(tuple(lines), self.code.outs)), tuple(literals)
 
 
+def operands_of(step: Step) -> list[Slot | Literal]:
+    """What an operation reads, with its scalars as literals, so that NaN equals itself."""
+    operation = step.operation
+    return [
+        operand if isinstance(operand, Slot) else Literal(operand, aval)
+        for operand, aval in zip(operation.operands, operation.input_avals, strict=True)
+    ]
+
+
 def code_of_steps(
     steps: Iterable[Step], variables: Mapping[Slot, Ref]
 ) -> tuple[tuple[Line, ...], dict[Slot, Ref]]:
@@ -190,8 +199,8 @@ def code_of_steps(
     for step in steps:
         operation = step.operation
         operands = tuple(
-            known[operand] if isinstance(operand, Slot) else Literal(operand, aval)
-            for operand, aval in zip(operation.operands, operation.input_avals, strict=True)
+            known[operand] if isinstance(operand, Slot) else operand
+            for operand in operands_of(step)
         )
         results = tuple(map(Var, operation.output_avals))
         known.update(zip(operation.results, results, strict=True))

@@ -76,7 +76,7 @@ class Pending:
             logs=tuple(self.logs),
             captured=self.captured,
         )
-        if outputs or any(step.has_effects for step in self.steps):
+        if outputs or block.has_effects:
             with running():
                 node.program, node.constants = PROGRAMS.shared(block)
         return node

@@ -28,7 +28,7 @@ from fxgrad.recorder import (
     record,
     running,
 )
-from fxgrad.replay.code import Literal
+from fxgrad.replay.code import operands_of
 from fxgrad.replay.pending import ImpureError, Pending
 from fxgrad.replay.structure import PLAIN, Step, constant_key
 from fxgrad.replay.tree import Log, Node, Output, Walk, guard_key, is_kept
@@ -293,7 +293,7 @@ def _name(operation: Operation) -> str:
 
 def _is_same(step: Step, known: Step) -> bool:
     return (
-        _operands(step) == _operands(known)
+        operands_of(step) == operands_of(known)
         and step.operation.results == known.operation.results
         and step.followed_key == known.followed_key
     )
@@ -304,14 +304,6 @@ def _is_any_alive(recorder: Recorder) -> bool:
     if recorder.alive():
         gc.collect()
     return bool(recorder.alive())
-
-
-def _operands(step: Step) -> list[Any]:
-    operation = step.operation
-    return [
-        operand if isinstance(operand, Slot) else Literal(operand, aval)  # NaN is itself here
-        for operand, aval in zip(operation.operands, operation.input_avals, strict=True)
-    ]
 
 
 def _is_same_array(known: Any, value: Any) -> bool:

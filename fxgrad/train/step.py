@@ -37,7 +37,7 @@ def make_step(
         returns ``(scalar, (new_state, metrics))``.
       optimizer: an Optax optimizer.
       mode: as for `fxgrad.function`.
-      donate: let the static step reuse the buffers of the old state, which saves memory; the old
+      donate: let the compiled step reuse the buffers of the old state, which saves memory; the old
         state must not be used after the step.
 
     Returns:
