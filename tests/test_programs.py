@@ -3,6 +3,7 @@
 import functools
 import inspect
 import itertools
+import sys
 
 import jax
 import numpy as np
@@ -73,6 +74,38 @@ def test_replay_gives_them_in_any_order_and_runs_python_once_for_each_path(progr
     call(itertools.islice(itertools.cycle(forth), REPLAY_CALLS))
     assert function.stats().python_runs == function.stats().misses == runs
     assert not function.explain().fallbacks
+
+
+def lines_of(code):
+    """The lines of a function and of those inside of it."""
+    inner = (constant for constant in code.co_consts if inspect.iscode(constant))
+    own = {line for _, _, line in code.co_lines() if line not in (None, code.co_firstlineno)}
+    return own.union(*map(lines_of, inner))
+
+
+def lines_run(program):
+    """The lines of its file that plain eager runs, over all inputs."""
+    filename, run = program.fun.__code__.co_filename, set()
+
+    def trace(frame, event, _):
+        if frame.f_code.co_filename != filename:
+            return None
+        run.add(frame.f_lineno)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        for inputs in program.inputs:
+            program.fun(*inputs)
+    finally:
+        sys.settrace(before)
+    return run
+
+
+@pytest.mark.parametrize("program", [p for p in PROGRAMS if not p.static], ids=str)
+def test_the_inputs_reach_every_line(program):
+    assert lines_of(program.fun.__code__) <= lines_run(program)
 
 
 @pytest.mark.parametrize("program", [p for p in PROGRAMS if not p.static], ids=str)

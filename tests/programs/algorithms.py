@@ -26,7 +26,7 @@ def bisection(x):
     return (low + high) / 2 * x
 
 
-@program(*scalars(0.5, 2, 4), static=False)
+@program(*scalars(0.5, 2, 4, -0.6), static=False)
 def secant_method_that_may_diverge(x):
     before, now = x, x + 1
     for _ in range(5):
@@ -119,7 +119,7 @@ def greatest_common_divisor(x):
     return a * jnp.sum(x)
 
 
-@program(*vectors([0.28, 0.44, 0.28], [0.6, 0.3, 0.1]), static=False)
+@program(*vectors([0.28, 0.44, 0.28], [0.6, 0.3, 0.1], [100, 0, 0]), static=False)
 def page_rank_until_it_settles(x):
     links = jnp.array([[0, 0.5, 0], [1.0, 0, 1.0], [0, 0.5, 0]])
     rank = x

@@ -69,7 +69,7 @@ def experts_picked_in_python(tokens, w):
     return total
 
 
-@program((tokens[:1], weights), (tokens, weights), (tokens[:0], weights), static=False)
+@program(*[(some, weights) for some in (tokens[:1], tokens, tokens[:0], tokens + 1)], static=False)
 def sequences_of_other_lengths(tokens, w):
     hidden = jnp.ones(3)
     for token in tokens:
@@ -85,7 +85,7 @@ def sequence_cut_at_its_length(tokens, length):
     return jnp.sum(jax.nn.softmax(valid @ valid.T) @ valid)
 
 
-@program((x[:3], weights), (x[3:], weights), static=False)
+@program((x[:3], weights), (x[3:], weights), (x[:3], jnp.eye(3)), static=False)
 def adaptive_computation_time(x, w):
     halted, output = jnp.zeros(()), jnp.zeros(3)
     for _ in range(4):

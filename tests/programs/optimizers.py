@@ -107,7 +107,7 @@ def trust_region(v):
     return bowl(v)
 
 
-@program(*scalars(0.5, 200, 3000), static=False)
+@program(*scalars(0.5, 200, 3000, 1e6), static=False)
 def loss_scale_in_float16(x):
     def scaled_square(y, scale):
         return (y.astype(jnp.float16) ** 2 * scale).astype(jnp.float32)

@@ -11,7 +11,7 @@ from tests.programs.program import program, scalars, vectors, x
 transitions = jnp.sin(jnp.arange(9.0)).reshape(3, 3)
 
 
-@program(*vectors([1, 0, 0], [0, 0, 1]), static=False)
+@program(*vectors([1, 0, 0], [0, 0, 1], [0, 1, 0]), static=False)
 def greedy_decoding_to_the_end_token(logits):
     words, score = [], jnp.zeros(())
     for _ in range(4):
