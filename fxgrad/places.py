@@ -7,7 +7,7 @@ import linecache
 import os
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FrameType, TracebackType
@@ -15,11 +15,9 @@ from typing import Any
 
 import jax
 
-_LIBRARY_FOLDERS = (
-    str(Path(__file__).parent) + os.sep,
-    str(Path(jax.__file__).parent) + os.sep,
-    sysconfig.get_paths()["stdlib"] + os.sep,
-)
+_OWN_FOLDER = str(Path(__file__).parent) + os.sep
+_JAX_FOLDER = str(Path(jax.__file__).parent) + os.sep
+_LIBRARY_FOLDERS = (_OWN_FOLDER, _JAX_FOLDER, sysconfig.get_paths()["stdlib"] + os.sep)
 _SITE_PACKAGES = (sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"])
 
 
@@ -82,6 +80,17 @@ def raising_place(traceback: TracebackType | None) -> Place | None:
             found = _place(filename, traceback.tb_lineno)
         traceback = traceback.tb_next
     return found
+
+
+def place_of_frames(frames: Iterable[tuple[str, int]]) -> Place | None:
+    """The first of `frames`, innermost first, that is the user's; else the first but for JAX's."""
+    found = None
+    for filename, lineno in frames:
+        if is_users(filename):
+            return _place(filename, lineno)
+        if found is None and not filename.startswith((_JAX_FOLDER, "<frozen")):
+            found = filename, lineno
+    return None if found is None else _place(*found)
 
 
 def is_users(filename: str) -> bool:

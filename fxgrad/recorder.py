@@ -22,6 +22,8 @@ import jax.core
 import jax.extend.core as jex
 import numpy as np
 
+from fxgrad.places import Place, place_of_frames
+
 try:
     from jax._src import config as _config
     from jax._src import core as _core
@@ -370,6 +372,19 @@ def transform_of(value: Any) -> str:
     if trace == "BatchTrace":
         words = f"vmap of {inner.shape[value.batch_dim]}"
     return f"{words} in {transform_of(inner)}" if is_tracer(inner) else words
+
+
+def place_of(source: Any) -> Place | None:
+    """The user's line behind an operation or an equation, by its source information."""
+    traceback = source.traceback
+    if traceback is None:
+        return None
+    return place_of_frames((frame.file_name, frame.line_num) for frame in traceback.frames)
+
+
+def scope_of(source: Any) -> str:
+    """The transforms and named scopes around an operation: ``"transpose(jvp(Net))/Dense_0"``."""
+    return str(source.name_stack)
 
 
 def trace_context() -> Any:

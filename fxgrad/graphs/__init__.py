@@ -1,0 +1,1 @@
+"""Graphs: what was traced, what XLA made of it, and the paths of replay, as data with views."""

@@ -1,0 +1,48 @@
+"""`Graph`: the record of a graph with doors to its views."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fxgrad.graphs.record import Record
+from fxgrad.graphs.summary import Summary, summarize
+
+
+@dataclass(frozen=True)
+class Graph(Record):
+    """Operations and the data between them: as traced, as XLA compiled them, or replay's paths.
+
+    Printing it prints the summary; a notebook shows the picture.
+    """
+
+    def summary(self) -> Summary:
+        """Operations, FLOPs and bytes by kind of operation and by user line."""
+        return summarize(self)
+
+    def __str__(self) -> str:
+        return str(self.summary())
+
+    def to_dot(self) -> str:
+        """The graph in Graphviz's language, groups as clusters."""
+        from fxgrad.graphs.dot import to_dot  # noqa: PLC0415
+
+        return to_dot(self)
+
+    def to_html(self, path: str | Path | None = None) -> str:
+        """One self-contained page to look at it; also written to `path` if given.
+
+        Raises:
+          MissingExtraError: Jinja is not installed.
+        """
+        from fxgrad.graphs.page import render_page  # noqa: PLC0415
+
+        page = render_page(self)
+        if path is not None:
+            Path(path).write_text(page, encoding="utf-8")
+        return page
+
+    def _repr_html_(self) -> str:
+        from fxgrad.graphs.page import render_frame  # noqa: PLC0415
+
+        return render_frame(self)
