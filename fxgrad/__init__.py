@@ -4,6 +4,8 @@ from fxgrad.comparison.measure import compare
 from fxgrad.comparison.result import Comparison
 from fxgrad.errors import FxError
 from fxgrad.execution.function import Function, function
+from fxgrad.graphs.graph import Graph
+from fxgrad.graphs.make import graph
 from fxgrad.limits import assert_no_new_paths, max_programs
 from fxgrad.logs import log, logs
 from fxgrad.models.model import Model, from_flax
@@ -13,11 +15,13 @@ __all__ = [
     "Comparison",
     "Function",
     "FxError",
+    "Graph",
     "Model",
     "assert_no_new_paths",
     "compare",
     "from_flax",
     "function",
+    "graph",
     "log",
     "logs",
     "max_programs",

@@ -109,6 +109,18 @@ class DataError(FxError, ValueError):
         self.field = field
 
 
+class GraphError(FxError, ValueError):
+    """There is no graph of a function at the stage that was asked for.
+
+    Attributes:
+      stage: ``"jaxpr"``, ``"hlo"`` or ``"paths"``.
+    """
+
+    def __init__(self, message: str, *, stage: str) -> None:
+        super().__init__(message)
+        self.stage = stage
+
+
 class TargetError(FxError, ValueError):
     """A command-line target ``package.module:function`` could not be used."""
 

@@ -6,7 +6,7 @@ Python's questions are answered. What is made of it belongs to others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from fxgrad.logs import deliver
+from fxgrad.paths import bind_names, call_shape_of, leaf_path
 from fxgrad.recorder import Operation, RecordedTracer, Recorder, Slot, record, running
 
 
@@ -22,7 +23,8 @@ class Observed:
     """One run.
 
     Attributes:
-      arguments: the slots of the arguments that are arrays, by the path of each in the call.
+      arguments: the slots of the arguments that are arrays.
+      names: the path of each of them in the call: ``"batch['image']"``.
       captured: arrays that the function closes over.
       operations: all that ran, in order, at the bottom of all transforms.
       alive: for each operation the slots that Python still held when it ran, its results not
@@ -32,11 +34,21 @@ class Observed:
     """
 
     arguments: tuple[Slot, ...]
+    names: tuple[str, ...]
     captured: Mapping[Slot, Any]
     operations: tuple[Operation, ...]
     alive: tuple[frozenset[Slot], ...]
     values: Mapping[Slot, Any]
     output: Any
+
+    def run(self, *arrays: Any) -> Any:
+        """Run the same operations on other arrays, one for each of `arguments`."""
+        values = {**self.captured, **dict(zip(self.arguments, arrays, strict=True))}
+        for operation in self.operations:
+            inputs = [values[o] if isinstance(o, Slot) else o for o in operation.operands]
+            values.update(zip(operation.results, operation.run(inputs), strict=True))
+        leaves, structure = jax.tree.flatten(self.output, is_leaf=_is_slot)
+        return jax.tree.unflatten(structure, [values[o] if _is_slot(o) else o for o in leaves])
 
 
 def observe(
@@ -66,6 +78,7 @@ def observe(
     recorder.invalidate()
     return Observed(
         arguments=tuple(observer.arguments),
+        names=tuple(_names(fun, args, kwargs or {})),
         captured=observer.captured,
         operations=tuple(observer.operations),
         alive=tuple(observer.alive),
@@ -138,5 +151,23 @@ class _Observer:
         return self.values[slot]
 
 
+def _names(
+    fun: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Iterator[str]:
+    """The path of each array among the arguments, in the order in which they are flattened."""
+    names = {
+        id(value): name for name, value in bind_names(call_shape_of(fun), args, kwargs).items()
+    }
+    named = [(names.get(id(arg), f"args[{i}]"), arg) for i, arg in enumerate(args)]
+    for name, value in (*named, *sorted(kwargs.items())):
+        for keys, leaf in jax.tree_util.tree_flatten_with_path(value)[0]:
+            if isinstance(leaf, jax.Array | np.ndarray):
+                yield leaf_path(name, keys)
+
+
 def _slot_or_value(leaf: Any) -> Any:
     return leaf.slot if isinstance(leaf, RecordedTracer) else leaf
+
+
+def _is_slot(leaf: Any) -> bool:
+    return isinstance(leaf, Slot)

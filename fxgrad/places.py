@@ -16,6 +16,8 @@ from typing import Any
 import jax
 
 _OWN_FOLDER = str(Path(__file__).parent) + os.sep
+_DEMO = str(Path(__file__).parent / "cli" / "demo.py")  # what it trains is written as users write
+_SCRIPTS = sysconfig.get_paths()["scripts"] + os.sep
 _JAX_FOLDER = str(Path(jax.__file__).parent) + os.sep
 _LIBRARY_FOLDERS = (_OWN_FOLDER, _JAX_FOLDER, sysconfig.get_paths()["stdlib"] + os.sep)
 _SITE_PACKAGES = (sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"])
@@ -95,7 +97,9 @@ def place_of_frames(frames: Iterable[tuple[str, int]]) -> Place | None:
 
 def is_users(filename: str) -> bool:
     """Whether a source file is the user's own and not a library's."""
-    if filename.startswith(_SITE_PACKAGES) or filename.startswith(_LIBRARY_FOLDERS):
+    if filename == _DEMO:
+        return True
+    if filename.startswith((*_SITE_PACKAGES, *_LIBRARY_FOLDERS, _SCRIPTS)):
         return False
     return not filename.startswith("<frozen")
 

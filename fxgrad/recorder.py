@@ -325,6 +325,23 @@ def running() -> Iterator[None]:
         yield
 
 
+def open_jaxpr(value: Any) -> Any:
+    """The jaxpr inside a closed one; an open one is itself."""
+    return getattr(value, "jaxpr", value)
+
+
+def names_in(jaxpr: Any) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """The file of a traced function, and its inputs and outputs in words; empty if not known."""
+    info = getattr(open_jaxpr(jaxpr), "debug_info", None)
+    if info is None:
+        return "", (), ()
+    return (
+        getattr(info, "func_filename", None) or "",
+        tuple(info.arg_names or ()),
+        tuple(info.result_paths or ()),
+    )
+
+
 def is_jaxpr(value: Any) -> bool:
     """Whether `value` is a jaxpr, open or closed."""
     return isinstance(value, _JAXPRS)
@@ -374,12 +391,21 @@ def transform_of(value: Any) -> str:
     return f"{words} in {transform_of(inner)}" if is_tracer(inner) else words
 
 
+def name_of(operation: Operation) -> str:
+    """What an operation is called: a nested function by its own name."""
+    return str(operation.params.get("name", operation.primitive))
+
+
 def place_of(source: Any) -> Place | None:
     """The user's line behind an operation or an equation, by its source information."""
+    return place_of_frames(frame[:2] for frame in frames_of(source))
+
+
+def frames_of(source: Any) -> list[tuple[str, int, str]]:
+    """File, line and function of each frame behind an operation, innermost first."""
     traceback = source.traceback
-    if traceback is None:
-        return None
-    return place_of_frames((frame.file_name, frame.line_num) for frame in traceback.frames)
+    frames = [] if traceback is None else traceback.frames
+    return [(frame.file_name, frame.line_num, frame.function_name) for frame in frames]
 
 
 def scope_of(source: Any) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,8 +72,7 @@ class ArrayLeaf:
     """``"float"`` for a Python float, ``"Array"`` for a JAX array: tells why a type is weak."""
 
     def __str__(self) -> str:
-        size = ",".join(str(length) for length in self.shape)
-        return f"{_short_dtype(self.dtype)}[{size}]" + (" (weak)" if self.weak_type else "")
+        return array_in_words(self.shape, self.dtype) + (" (weak)" if self.weak_type else "")
 
 
 @dataclass(frozen=True)
@@ -243,6 +242,11 @@ def _devices_of_mesh() -> str:
     except (AttributeError, ValueError):  # under a transform there is no concrete mesh
         return ""
     return f" on devices {[device.id for device in devices]}"
+
+
+def array_in_words(shape: Iterable[object], dtype: object) -> str:
+    """Dtype and shape as they are written: ``f32[64,784]``."""
+    return f"{_short_dtype(str(dtype))}[{','.join(map(str, shape))}]"
 
 
 def _short_dtype(dtype: str) -> str:

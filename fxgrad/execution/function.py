@@ -103,10 +103,22 @@ class Function(Generic[P, R]):
         }
 
     def lower(self, *args: P.args, **kwargs: P.kwargs) -> jax.stages.Lowered:
-        """The static graph for these arguments, as `jax.jit` lowers it: text, cost, compile."""
+        """The static graph for these arguments, as `jax.jit` lowers it: text, cost, compile.
+
+        Raises:
+          ValueDependenceError: Python needs a value.
+        """
+        return self.trace(*args, **kwargs).lower()
+
+    def trace(self, *args: P.args, **kwargs: P.kwargs) -> jax.stages.Traced:
+        """The static graph for these arguments, as `jax.jit` traces it: its jaxpr.
+
+        Raises:
+          ValueDependenceError: Python needs a value.
+        """
         static = self._runners["static"]
         assert isinstance(static, Static)
-        return static.jitted.lower(*args, **kwargs)
+        return static.trace(args, kwargs)
 
     def in_mode(self, mode: Mode) -> Function[P, R]:
         """A new Function of the same code and options, with its own mode and an empty cache."""

@@ -33,6 +33,10 @@ class BoundFunction(Generic[R]):
         """The static graph for these arguments; see `Function.lower`."""
         return self.__func__.lower(*self._leading, *args, **kwargs)
 
+    def trace(self, *args: Any, **kwargs: Any) -> jax.stages.Traced:
+        """The static graph for these arguments; see `Function.trace`."""
+        return self.__func__.trace(*self._leading, *args, **kwargs)
+
     def in_mode(self, mode: Mode) -> BoundFunction[R]:
         """The same method of the same instance; see `Function.in_mode`."""
         function, is_argument = self.__func__.in_mode(mode), bool(self._leading)

@@ -62,6 +62,20 @@ class Static:
             self._account(work, call, args, kwargs)
         return result
 
+    def trace(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """The static graph for such a call, traced and not run.
+
+        Raises:
+          FxError: as a call raises it.
+        """
+        try:
+            return self.jitted.trace(*args, **kwargs)
+        except Exception as error:
+            explained = self._explain(error, args, kwargs)
+            if explained is None:
+                raise
+            raise explained from error
+
     def _account(
         self, work: Work, call: int, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> None:

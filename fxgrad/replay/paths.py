@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
 
 from fxgrad.places import Place
+from fxgrad.recorder import name_of, place_of
 from fxgrad.replay.promotion import Tree
 from fxgrad.replay.tree import Node
 
@@ -26,6 +28,8 @@ class RecordedSegment:
       parent: the number of the segment before it; None for a first one.
       answer: the value of the decision before it, in words.
       operations: how many operations were recorded in it.
+      kinds: how many of each kind, the most frequent first.
+      begins: the user's line of its first operation.
       end: what comes after: a decision, the output, or Python, which raised an exception there.
       place: for a decision, the user's line that asked for the value.
       hits: how many calls have come by in segments. Those that one program serves for the whole
@@ -37,6 +41,8 @@ class RecordedSegment:
     parent: int | None
     answer: str
     operations: int
+    kinds: Mapping[str, int]
+    begins: Place | None
     end: End
     place: Place | None
     hits: int
@@ -44,8 +50,9 @@ class RecordedSegment:
 
     def to_dict(self) -> dict[str, Any]:
         """The segment as plain values."""
-        place = self.place.to_dict() if self.place else None
-        return {**vars(self), "place": place}
+        places = {"place": self.place, "begins": self.begins}
+        plain = {name: place and place.to_dict() for name, place in places.items()}
+        return {**vars(self), "kinds": dict(self.kinds), **plain}
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,8 @@ def path_tree(trees: Iterable[Tree]) -> PathTree:
                 parent=parent,
                 answer=value_in_words(node),
                 operations=len(node.steps),
+                kinds=dict(Counter(name_of(step.operation) for step in node.steps).most_common()),
+                begins=place_of(node.steps[0].operation.source) if node.steps else None,
                 end="decision" if node.guard else "output" if node.output else "python",
                 place=node.place,
                 hits=node.hits,

@@ -25,6 +25,7 @@ from fxgrad.recorder import (
     RecordedTracer,
     Recorder,
     Slot,
+    name_of,
     record,
     running,
 )
@@ -111,8 +112,8 @@ class Session:
         known = self._following.steps
         if self._heard == len(known) or not _is_same(Step(operation), known[self._heard]):
             more = self._heard < len(known)
-            expected = _name(known[self._heard].operation) if more else "no operation"
-            found = _name(operation)
+            expected = name_of(known[self._heard].operation) if more else "no operation"
+            found = name_of(operation)
             if found == expected:
                 found = f"{found} of other operands or parameters"
             raise ImpureError(f"{found} where {expected} was recorded", calling_place())
@@ -285,10 +286,6 @@ def _fullness(node: Node, nbytes: int, root: Node | None) -> str:
     if root is not None and root.recorded >= MAX_RECORDED:
         return f"{MAX_RECORDED} operations are recorded for such calls; what follows runs in eager"
     return ""
-
-
-def _name(operation: Operation) -> str:
-    return str(operation.params.get("name", operation.primitive))
 
 
 def _is_same(step: Step, known: Step) -> bool:
