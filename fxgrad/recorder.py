@@ -87,7 +87,10 @@ class Operation:
     def run(self, inputs: Sequence[Any]) -> Sequence[Any]:
         """Bind the primitive to other inputs, under the trace that is current."""
         params = self.primitive.get_bind_params(self.params)
-        with source_info_util.user_context(self.source.traceback), self.context.manager:
+        around = source_info_util.user_context(
+            self.source.traceback, name_stack=self.source.name_stack
+        )
+        with around, self.context.manager:
             results = self.primitive.bind(*inputs, **params)
         return results if self.primitive.multiple_results else [results]
 
@@ -350,6 +353,17 @@ def is_jaxpr(value: Any) -> bool:
 def is_literal(atom: Any) -> bool:
     """Whether an input of a jaxpr's equation is a literal and not a variable."""
     return isinstance(atom, jex.Literal)
+
+
+def scan_parts(
+    params: dict[str, Any], inputs: Sequence[Any]
+) -> tuple[list[Any], list[Any], list[Any]]:
+    """The inputs of a scan: what stays the same, what is carried on, what is gone through."""
+    if "num_consts" in params:  # before JAX 0.11
+        constants, end = params["num_consts"], params["num_consts"] + params["num_carry"]
+        return list(inputs[:constants]), list(inputs[constants:end]), list(inputs[end:])
+    constant, carried, gone_through = params["ft_in"].update(inputs).unpack()
+    return list(constant), list(carried), list(gone_through)
 
 
 def why_unavailable() -> str:

@@ -20,6 +20,7 @@ from fxgrad.recorder import (
     names_in,
     open_jaxpr,
     place_of,
+    scan_parts,
     scope_of,
 )
 
@@ -184,14 +185,14 @@ class JaxprSketch:
         params = equation.params
         key = GroupKey("loop", f"scan of {params['length']}", next(self._calls))
         number = self._joint(equation, here, key)
-        body, constants = params["jaxpr"], params["num_consts"]
-        for atom in equation.invars[constants:]:
+        constants, carried, gone_through = scan_parts(params, equation.invars)
+        for atom in (*carried, *gone_through):
             self._sketch.connect(self._read(atom), number, in_words(atom.aval))
-        carried = [(number,)] * (len(equation.invars) - constants)
-        self._enter(body, [*map(self._read, equation.invars[:constants]), *carried])
+        turns = [(number,)] * (len(carried) + len(gone_through))
+        self._enter(params["jaxpr"], [*map(self._read, constants), *turns])
         runs = None if here.runs is None else here.runs * params["length"]
-        self._equations(open_jaxpr(body), here.inside(key, runs=runs))
-        self._carry_back(open_jaxpr(body), number)
+        self._equations(open_jaxpr(params["jaxpr"]), here.inside(key, runs=runs))
+        self._carry_back(open_jaxpr(params["jaxpr"]), number)
 
     def _while(self, equation: Any, here: _Here) -> None:
         """Condition and body; how often they run is not known beforehand."""
