@@ -4,6 +4,8 @@ from fxgrad.comparison.measure import compare
 from fxgrad.comparison.result import Comparison
 from fxgrad.errors import FxError
 from fxgrad.execution.function import Function, function
+from fxgrad.footprint.measure import memory
+from fxgrad.footprint.result import Memory
 from fxgrad.limits import assert_no_new_paths, max_programs
 from fxgrad.logs import log, logs
 from fxgrad.models.model import Model, from_flax
@@ -13,6 +15,7 @@ __all__ = [
     "Comparison",
     "Function",
     "FxError",
+    "Memory",
     "Model",
     "assert_no_new_paths",
     "compare",
@@ -21,5 +24,6 @@ __all__ = [
     "log",
     "logs",
     "max_programs",
+    "memory",
     "mode",
 ]

@@ -7,6 +7,7 @@ of them, and where the value of a forced tracer comes from, is its listener's to
 
 from __future__ import annotations
 
+import functools
 import sys
 import sysconfig
 import weakref
@@ -48,6 +49,8 @@ _PASSED_ON: Final = frozenset(["to_concrete_value", "is_concrete"])
 _JAX_FOLDER: Final = jax.__file__.removesuffix("__init__.py")
 _STANDARD_LIBRARY: Final = sysconfig.get_paths()["stdlib"]
 _JAXPRS: Final = (jex.Jaxpr, getattr(jex, "ClosedJaxpr", jex.Jaxpr))  # one class from 0.11 on
+# Operations that eager does not compile as a whole.
+_TAKEN_APART: Final = frozenset(["checkpoint", "remat", "remat2"])
 # Their parameters have no hash, so their abstract evaluation cannot be cached.
 _UNCACHED: Final = frozenset(["custom_lin", "call_hi_primitive_linearized"])
 
@@ -221,6 +224,12 @@ class Recorder(jax.core.Trace):
         self._alive = {slot: ref for slot, ref in self._alive.items() if ref() is not None}
         return list(self._alive)
 
+    def when_let_go(self, slot: Slot, then: Callable[[], None]) -> weakref.ref[RecordedTracer]:
+        """Call `then` when Python lets go of a tracer; keep what this returns until then."""
+        tracer = self._alive[slot]()
+        assert tracer is not None
+        return weakref.ref(tracer, lambda _: then())
+
     def process_primitive(self, primitive: Any, tracers: Any, params: Any, /) -> Any:
         """Hear one primitive; JAX calls this."""
         if self.listener.is_live():
@@ -380,6 +389,13 @@ def place_of(source: Any) -> Place | None:
     if traceback is None:
         return None
     return place_of_frames((frame.file_name, frame.line_num) for frame in traceback.frames)
+
+
+def inner_function(operation: Operation) -> Callable[..., Any] | None:
+    """What eager runs op by op for one operation, as `jax.checkpoint`; None for all others."""
+    is_taken_apart = operation.primitive.name in _TAKEN_APART
+    jaxpr = operation.params.get("jaxpr") if is_taken_apart else None
+    return None if jaxpr is None else functools.partial(_core.eval_jaxpr, jaxpr, ())
 
 
 def scope_of(source: Any) -> str:

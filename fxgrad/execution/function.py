@@ -103,10 +103,15 @@ class Function(Generic[P, R]):
         }
 
     def lower(self, *args: P.args, **kwargs: P.kwargs) -> jax.stages.Lowered:
-        """The static graph for these arguments, as `jax.jit` lowers it: text, cost, compile."""
+        """The static graph for these arguments, as `jax.jit` lowers it: text, cost, compile.
+
+        Raises:
+          ValueDependenceError: Python asks for the value of an array.
+          ArgumentError: an argument is nothing that a static graph can take.
+        """
         static = self._runners["static"]
         assert isinstance(static, Static)
-        return static.jitted.lower(*args, **kwargs)
+        return static.lower(args, kwargs)
 
     def in_mode(self, mode: Mode) -> Function[P, R]:
         """A new Function of the same code and options, with its own mode and an empty cache."""

@@ -62,6 +62,16 @@ class Static:
             self._account(work, call, args, kwargs)
         return result
 
+    def lower(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> jax.stages.Lowered:
+        """The graph for a call, as `jax.jit` lowers it; nothing of it is counted as a call."""
+        try:
+            return self.jitted.lower(*args, **kwargs)
+        except Exception as error:
+            explained = self._explain(error, args, kwargs)
+            if explained is None:
+                raise
+            raise explained from error
+
     def _account(
         self, work: Work, call: int, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> None:
