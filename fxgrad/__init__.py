@@ -4,6 +4,8 @@ from fxgrad.comparison.measure import compare
 from fxgrad.comparison.result import Comparison
 from fxgrad.errors import FxError
 from fxgrad.execution.function import Function, function
+from fxgrad.footprint.measure import memory
+from fxgrad.footprint.result import Memory
 from fxgrad.graphs.graph import Graph
 from fxgrad.graphs.make import graph
 from fxgrad.limits import assert_no_new_paths, max_programs
@@ -16,6 +18,7 @@ __all__ = [
     "Function",
     "FxError",
     "Graph",
+    "Memory",
     "Model",
     "assert_no_new_paths",
     "compare",
@@ -25,5 +28,6 @@ __all__ = [
     "log",
     "logs",
     "max_programs",
+    "memory",
     "mode",
 ]

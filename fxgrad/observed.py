@@ -6,9 +6,11 @@ Python's questions are answered. What is made of it belongs to others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -18,37 +20,79 @@ from fxgrad.paths import bind_names, call_shape_of, leaf_path
 from fxgrad.recorder import Operation, RecordedTracer, Recorder, Slot, record, running
 
 
+class Buffer(NamedTuple):
+    """The memory of a value. Values that share it have one number.
+
+    Attributes:
+      number: its number, from 0 in the order in which they came up.
+      nbytes: bytes on the device of this process that holds most of it.
+    """
+
+    number: int
+    nbytes: int
+
+
+class Lifetime(NamedTuple):
+    """When a value existed, by the numbers of operations.
+
+    Attributes:
+      start: the operation that made it; -1 for arguments and captured arrays.
+      end: the first operation at which Python held it no more; the number of all if it was held.
+    """
+
+    start: int
+    end: int
+
+
 @dataclass(frozen=True)
 class Observed:
     """One run.
 
     Attributes:
       arguments: the slots of the arguments that are arrays.
-      names: the path of each of them in the call: ``"batch['image']"``.
+      names: for each of them the name of its argument, and its path in that:
+        ``("batch", "['image']")``.
       captured: arrays that the function closes over.
       operations: all that ran, in order, at the bottom of all transforms.
-      alive: for each operation the slots that Python still held when it ran, its results not
-        included.
+      lifetimes: for every slot when Python held it; captured arrays are held throughout.
+      buffers: for every slot the memory behind it.
+      forced: the slots whose values Python asked for, in order, each once.
       values: every value that was kept.
       output: what the function returned, with a `Slot` for each array that it computed or took.
     """
 
     arguments: tuple[Slot, ...]
-    names: tuple[str, ...]
+    names: tuple[tuple[str, str], ...]
     captured: Mapping[Slot, Any]
     operations: tuple[Operation, ...]
-    alive: tuple[frozenset[Slot], ...]
+    lifetimes: Mapping[Slot, Lifetime]
+    buffers: Mapping[Slot, Buffer]
+    forced: tuple[Slot, ...]
     values: Mapping[Slot, Any]
     output: Any
 
-    def run(self, *arrays: Any) -> Any:
-        """Run the same operations on other arrays, one for each of `arguments`."""
-        values = {**self.captured, **dict(zip(self.arguments, arrays, strict=True))}
+    def run(self, arguments: Sequence[Any], captured: Sequence[Any]) -> dict[Slot, Any]:
+        """Run the same operations on other arrays: the value of every slot."""
+        values = dict(zip(self.arguments, arguments, strict=True))
+        values.update(zip(self.captured, captured, strict=True))
         for operation in self.operations:
             inputs = [values[o] if isinstance(o, Slot) else o for o in operation.operands]
             values.update(zip(operation.results, operation.run(inputs), strict=True))
+        return values
+
+    def output_of(self, values: Mapping[Slot, Any]) -> Any:
+        """What the function returns where the slots have these values."""
         leaves, structure = jax.tree.flatten(self.output, is_leaf=_is_slot)
         return jax.tree.unflatten(structure, [values[o] if _is_slot(o) else o for o in leaves])
+
+    def bytes_of(self, slots: Iterable[Slot]) -> int:
+        """What some values take together; memory that they share counts once."""
+        return sum(buffer.nbytes for buffer in {self.buffers[slot] for slot in slots})
+
+    @property
+    def returned(self) -> tuple[Slot, ...]:
+        """The slots among the leaves of the output."""
+        return tuple(filter(_is_slot, jax.tree.leaves(self.output, is_leaf=_is_slot)))
 
 
 def observe(
@@ -73,6 +117,7 @@ def observe(
     returned, recorder = record(
         fun, lambda r: observer.begin(r, args, dict(kwargs or {})), observer
     )
+    observer.note_let_go()
     output = jax.tree.map(_slot_or_value, returned)
     del returned
     recorder.invalidate()
@@ -81,7 +126,9 @@ def observe(
         names=tuple(_names(fun, args, kwargs or {})),
         captured=observer.captured,
         operations=tuple(observer.operations),
-        alive=tuple(observer.alive),
+        lifetimes=observer.lifetimes(),
+        buffers=observer.buffers,
+        forced=tuple(observer.forced),
         values=observer.values,
         output=output,
     )
@@ -94,10 +141,16 @@ class _Observer:
         self._keep_values = keep_values
         self._recorder: Recorder
         self._captures: dict[int, tuple[Slot, Any]] = {}
+        self._watched: dict[Slot, Any] = {}
+        # Python lets go at any time, also in the middle of what is done here.
+        self._let_go: deque[Slot] = deque()
+        self._starts: dict[Slot, int] = {}
+        self._ends: dict[Slot, int] = {}
         self.arguments: list[Slot] = []
         self.captured: dict[Slot, Any] = {}
         self.operations: list[Operation] = []
-        self.alive: list[frozenset[Slot]] = []
+        self.buffers: dict[Slot, Buffer] = {}
+        self.forced: dict[Slot, None] = {}
         self.values: dict[Slot, Any] = {}
 
     def begin(self, recorder: Recorder, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -108,34 +161,65 @@ class _Observer:
         if not isinstance(leaf, jax.Array | np.ndarray):
             return leaf
         tracer = self._recorder.tracer(jax.typeof(leaf))
-        self.arguments.append(tracer.slot)
         with running():
-            self.values[tracer.slot] = jax.numpy.asarray(leaf)
+            self._keep(tracer.slot, jax.numpy.asarray(leaf), among=self.arguments)
+        self.arguments.append(tracer.slot)
+        self._watch(tracer.slot, -1)
         return tracer
 
     def hear(self, operation: Operation) -> None:
         inputs = [self.values[o] if isinstance(o, Slot) else o for o in operation.operands]
-        # The tracers of the results exist already.
-        alive = frozenset(self._recorder.alive()).difference(operation.results)
+        self.note_let_go()
         with running():
             results = operation.run(inputs)
+        among = [operand for operand in operation.operands if isinstance(operand, Slot)]
+        for slot, value in zip(operation.results, results, strict=True):
+            self._keep(slot, value, among=among)
+            among.append(slot)
+            self._watch(slot, len(self.operations))
         self.operations.append(operation)
-        self.alive.append(alive)
-        if not self._keep_values:
-            kept = alive.union(self.arguments, self.captured)
-            self.values = {slot: value for slot, value in self.values.items() if slot in kept}
-        self.values.update(zip(operation.results, results, strict=True))
+
+    def _keep(self, slot: Slot, value: Any, *, among: Iterable[Slot]) -> None:
+        """Keep a value; its memory may be that of one of the slots `among`."""
+        self.values[slot] = value
+        new = Buffer(len(self.buffers), _bytes_of(value))
+        alike = (s for s in among if new.nbytes and self.buffers[s].nbytes == new.nbytes)
+        shared = (self.buffers[s] for s in alike if _share_memory(self.values[s], value))
+        self.buffers[slot] = next(shared, new)
+
+    def _watch(self, slot: Slot, start: int) -> None:
+        self._starts[slot] = start
+        self._watched[slot] = self._recorder.when_let_go(slot, lambda: self._let_go.append(slot))
+
+    def note_let_go(self) -> None:
+        while self._let_go:
+            slot = self._let_go.popleft()
+            self._ends[slot] = len(self.operations)
+            del self._watched[slot]
+            if not self._keep_values and self._starts[slot] >= 0:
+                del self.values[slot]
+
+    def lifetimes(self) -> dict[Slot, Lifetime]:
+        last = len(self.operations)
+        return {
+            slot: Lifetime(start, self._ends.get(slot, last))
+            for slot, start in self._starts.items()
+        }
 
     def capture(self, value: Any) -> Slot:
         known = self._captures.get(id(value))
         if known is None:
             known = self._captures[id(value)] = (self._recorder.new_slot(), value)
+            slot = known[0]
+            self._starts[slot] = -1
             with running():
                 held = jax.numpy.asarray(value)
-            self.captured[known[0]] = self.values[known[0]] = held
+            self._keep(slot, held, among=[*self.arguments, *self.captured])
+            self.captured[slot] = held
         return known[0]
 
     def force(self, slot: Slot) -> Any:
+        self.forced[slot] = None
         return np.asarray(self.values[slot])
 
     def log(self, name: str, value: Any) -> None:
@@ -153,16 +237,13 @@ class _Observer:
 
 def _names(
     fun: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> Iterator[str]:
-    """The path of each array among the arguments, in the order in which they are flattened."""
-    names = {
-        id(value): name for name, value in bind_names(call_shape_of(fun), args, kwargs).items()
-    }
-    named = [(names.get(id(arg), f"args[{i}]"), arg) for i, arg in enumerate(args)]
-    for name, value in (*named, *sorted(kwargs.items())):
+) -> Iterator[tuple[str, str]]:
+    """Argument and path of each array, in the order in which they are flattened."""
+    positional = list(bind_names(call_shape_of(fun), args, {}))[: len(args)]
+    for name, value in (*zip(positional, args, strict=True), *sorted(kwargs.items())):
         for keys, leaf in jax.tree_util.tree_flatten_with_path(value)[0]:
             if isinstance(leaf, jax.Array | np.ndarray):
-                yield leaf_path(name, keys)
+                yield name, leaf_path("", keys)
 
 
 def _slot_or_value(leaf: Any) -> Any:
@@ -171,3 +252,18 @@ def _slot_or_value(leaf: Any) -> Any:
 
 def _is_slot(leaf: Any) -> bool:
     return isinstance(leaf, Slot)
+
+
+def _bytes_of(value: Any) -> int:
+    """Bytes of a shard; sharding is even."""
+    shape = value.sharding.shard_shape(value.shape)
+    return math.prod(shape) * value.dtype.itemsize
+
+
+def _share_memory(a: Any, b: Any) -> bool:
+    return a is b or _address(a) == _address(b)
+
+
+def _address(value: Any) -> int:
+    """Where the first shard of an array is in the memory of its device."""
+    return value.addressable_data(0).unsafe_buffer_pointer()

@@ -7,6 +7,7 @@ of them, and where the value of a forced tracer comes from, is its listener's to
 
 from __future__ import annotations
 
+import functools
 import sys
 import sysconfig
 import weakref
@@ -48,6 +49,8 @@ _PASSED_ON: Final = frozenset(["to_concrete_value", "is_concrete"])
 _JAX_FOLDER: Final = jax.__file__.removesuffix("__init__.py")
 _STANDARD_LIBRARY: Final = sysconfig.get_paths()["stdlib"]
 _JAXPRS: Final = (jex.Jaxpr, getattr(jex, "ClosedJaxpr", jex.Jaxpr))  # one class from 0.11 on
+# Operations that eager does not compile as a whole.
+_TAKEN_APART: Final = frozenset(["checkpoint", "remat", "remat2"])
 # Their parameters have no hash, so their abstract evaluation cannot be cached.
 _UNCACHED: Final = frozenset(["custom_lin", "call_hi_primitive_linearized"])
 
@@ -223,6 +226,12 @@ class Recorder(jax.core.Trace):
         """The slots whose tracers Python still holds: all that can be used from here on."""
         self._alive = {slot: ref for slot, ref in self._alive.items() if ref() is not None}
         return list(self._alive)
+
+    def when_let_go(self, slot: Slot, then: Callable[[], None]) -> weakref.ref[RecordedTracer]:
+        """Call `then` when Python lets go of a tracer; keep what this returns until then."""
+        tracer = self._alive[slot]()
+        assert tracer is not None
+        return weakref.ref(tracer, lambda _: then())
 
     def process_primitive(self, primitive: Any, tracers: Any, params: Any, /) -> Any:
         """Hear one primitive; JAX calls this."""
@@ -407,7 +416,7 @@ def transform_of(value: Any) -> str:
 
 def name_of(operation: Operation) -> str:
     """What an operation is called: a nested function by its own name."""
-    return str(operation.params.get("name", operation.primitive))
+    return str(operation.params.get("name") or operation.primitive.name)
 
 
 def place_of(source: Any) -> Place | None:
@@ -420,6 +429,13 @@ def frames_of(source: Any) -> list[tuple[str, int, str]]:
     traceback = source.traceback
     frames = [] if traceback is None else traceback.frames
     return [(frame.file_name, frame.line_num, frame.function_name) for frame in frames]
+
+
+def inner_function(operation: Operation) -> Callable[..., Any] | None:
+    """What eager runs op by op for one operation, as `jax.checkpoint`; None for all others."""
+    is_taken_apart = operation.primitive.name in _TAKEN_APART
+    jaxpr = operation.params.get("jaxpr") if is_taken_apart else None
+    return None if jaxpr is None else functools.partial(_core.eval_jaxpr, jaxpr, ())
 
 
 def scope_of(source: Any) -> str:

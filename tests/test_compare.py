@@ -11,7 +11,7 @@ import pytest
 
 import fxgrad as fx
 from fxgrad.comparison.measure import largest_difference
-from fxgrad.comparison.table import in_bytes, in_seconds, rows, sentences
+from fxgrad.comparison.table import in_seconds, rows, sentences
 from fxgrad.comparison.timing import (
     Timing,
     break_evens,
@@ -21,6 +21,7 @@ from fxgrad.comparison.timing import (
 from fxgrad.errors import DataError, ModeError, ValueDependenceError
 from fxgrad.execution.stats import Stats
 from fxgrad.modes import MODES
+from fxgrad.quantities import in_bytes
 
 
 def fun(x):

@@ -15,6 +15,7 @@ from rich.table import Table
 from fxgrad.comparison.record import Record
 from fxgrad.comparison.timing import BreakEven, Timing
 from fxgrad.modes import Mode
+from fxgrad.quantities import in_bytes
 
 # Modes differ by rounding: some 1e-7 in float32, more where errors add up.
 DISAGREEMENT: Final = 1e-2
@@ -120,22 +121,6 @@ def in_seconds(seconds: float) -> str:
         if float(words) < 1000:
             return f"{words} {unit}"
     return f"{seconds:.3g} s" if seconds < 1000 else f"{seconds:.0f} s"
-
-
-def in_bytes(count: int | None) -> str:
-    """A size with the unit that fits, or ``n/a``."""
-    if count is None:
-        return "n/a"
-    size = float(count)
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return _three_digits(size, unit)
-        size /= 1024
-    return _three_digits(size, "GiB")
-
-
-def _three_digits(size: float, unit: str) -> str:
-    return f"{size:.0f} {unit}" if size >= 100 else f"{size:.3g} {unit}"
 
 
 def _cell(comparison: Record, mode: Mode, fact: Callable[[Timing], str]) -> str:

@@ -109,8 +109,14 @@ def _path_of(subject: Any, args: tuple[Any, ...]) -> _Traced:
     with mode("eager"):
         observed = observe(subject.in_mode("eager"), args, keep_values=False)
     arrays = [leaf for leaf in jax.tree.leaves(args) if isinstance(leaf, jax.Array | np.ndarray)]
-    traced = jax.jit(observed.run).trace(*arrays)
-    return _Traced(traced, observed.names, names_in(traced.jaxpr)[2])
+    captured = list(observed.captured.values())
+
+    def path(*arguments: Any) -> Any:
+        return observed.output_of(observed.run(arguments, captured))
+
+    traced = jax.jit(path).trace(*arrays)
+    names = tuple(map("".join, observed.names))
+    return _Traced(traced, names, names_in(traced.jaxpr)[2])
 
 
 def _fallbacks(subject: Any) -> list[str]:
