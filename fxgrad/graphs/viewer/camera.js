@@ -48,13 +48,15 @@ class Camera {
     );
   }
 
-  /** All of the picture if it can be read then; else its top, at a scale that can. */
-  begin() {
-    const scale = this.#scaleThatFits();
-    if (scale >= READABLE) return this.fit();
-    const wide = (this.window.width - 40) / this.extent.width;
-    const chosen = Math.min(1, Math.max(wide, READABLE * 1.3));
-    return this.moveTo((this.window.width - chosen * this.extent.width) / 2, 20, chosen);
+  /** All of the picture if it can be read then; else its top, about `first`, at a scale that can. */
+  begin(first) {
+    if (this.#scaleThatFits() >= READABLE) return this.fit();
+    const { width } = this.window;
+    const across = (width - 40) / this.extent.width;
+    const scale = Math.min(1, Math.max(across, READABLE * 1.3));
+    const middle = across < scale && first ? first.x + first.width / 2 : this.extent.width / 2;
+    const y = first ? Math.min(20, 0.4 * this.window.height - scale * first.y) : 20;
+    return this.moveTo(width / 2 - scale * middle, y, scale);
   }
 
   /** Brings a box into the middle, close enough to be read. */

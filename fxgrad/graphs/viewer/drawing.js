@@ -30,7 +30,7 @@ class Drawing {
   #line(line) {
     const ends = [line.source, line.target].map((key) => this.layout.boxes.get(key));
     line.drawn = svg("path", {
-      class: `line ${line.kind}${line.points ? "" : " far-reaching"}`,
+      class: this.#classOf(line),
       d: line.points ? roundedPath(line.points) : curve(...ends),
       "data-source": line.source,
       "data-target": line.target,
@@ -40,6 +40,11 @@ class Drawing {
       this.linesAt.get(key).push(line);
     }
     return line.drawn;
+  }
+
+  #classOf(line) {
+    const supply = this.model.isSupply(line.source) ? " supply" : "";
+    return `line ${line.kind}${supply}${line.points ? "" : " far-reaching"}`;
   }
 
   #answer(line) {

@@ -2,6 +2,7 @@
 // A box goes by its key: "n12" is node 12, "g3" is group 3.
 
 const WELL_FILLED = 100; // boxes that are still read at a glance
+const WORTH_A_BOX = 8; // operations: a large graph's group with fewer for each box stays closed
 
 const keyOfNode = (number) => `n${number}`;
 const keyOfGroup = (number) => `g${number}`;
@@ -34,22 +35,44 @@ class Model {
     return inside;
   }
 
-  /** Level by level, the smallest first, as long as a screen holds what is to be seen. */
+  /** All groups if they fit on a screen; else those that show the most in the fewest boxes. */
   #openAtFirst() {
+    const all = this.record.nodes.length + this.record.groups.length;
+    const least = all <= WELL_FILLED ? 0 : WORTH_A_BOX;
+    const closed = new Set(this.inside.get(null).filter(isGroup));
     let seen = this.inside.get(null).length;
-    const openable = (key) => isGroup(key) && this.thing(key).kind !== "gathered";
-    let level = this.inside.get(null).filter(openable);
-    while (level.length) {
-      const sizes = level.map((key) => [this.inside.get(numberOf(key)).length, numberOf(key)]);
-      const opened = [];
-      for (const [size, group] of sizes.sort(([a], [b]) => a - b)) {
-        if (seen + size > WELL_FILLED) break;
-        seen += size;
-        this.open.add(group);
-        opened.push(...this.inside.get(group).filter(isGroup));
-      }
-      level = opened;
+    const fits = (key) => seen + this.#boxesIn(key) <= WELL_FILLED && this.#worth(key) >= least;
+    for (;;) {
+      const best = [...closed].filter(fits).sort((a, b) => this.#worth(b) - this.#worth(a))[0];
+      if (best === undefined) return;
+      closed.delete(best);
+      this.open.add(numberOf(best));
+      seen += this.#boxesIn(best);
+      for (const key of this.inside.get(numberOf(best)).filter(isGroup)) closed.add(key);
     }
+  }
+
+  #boxesIn(key) {
+    return this.inside.get(numberOf(key)).length;
+  }
+
+  /** Operations for each box that opening a group would add. */
+  #worth(key) {
+    if (this.thing(key).kind === "gathered") return -1;
+    return this.totals[numberOf(key)].operations / this.#boxesIn(key);
+  }
+
+  /** The first operation, or whatever comes first where there is none. */
+  get firstBox() {
+    const { nodes } = this.record;
+    const first = nodes.find((node) => ["operation", "segment"].includes(node.kind)) ?? nodes[0];
+    return first ? this.standIn(keyOfNode(first.number)) : null;
+  }
+
+  /** Whether a box only supplies values: an input, a constant, or a group of them. */
+  isSupply(key) {
+    const kinds = isGroup(key) ? [...this.totals[numberOf(key)].kinds] : [this.thing(key).kind];
+    return kinds.every((kind) => kind === "input" || kind === "constant");
   }
 
   thing(key) {

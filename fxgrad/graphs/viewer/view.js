@@ -42,7 +42,11 @@ class View {
   #begin() {
     if (this.begun || !this.drawing || !this.camera.window.width) return;
     this.begun = true;
-    this.camera.begin();
+    this.#lookAtStart();
+  }
+
+  #lookAtStart() {
+    this.camera.begin(this.drawing.layout.boxes.get(this.model.firstBox));
   }
 
   /** Lays out what is seen and draws it; `still` is a box that keeps its place in the window. */
@@ -108,7 +112,7 @@ class View {
     if (open) this.model.openAll();
     else this.model.closeAll();
     await this.refresh();
-    this.camera.begin();
+    this.#lookAtStart();
   }
 
   find(words) {
