@@ -67,7 +67,7 @@ def flat(count=3000):
     """Operations without any group, each reading one shortly before and one from anywhere."""
     nodes = tuple(Node(n, "operation", "add", outputs=("f32[4]",)) for n in range(count))
     near = [Edge(max(0, n - 1 - n % 4), n) for n in range(1, count)]
-    anywhere = [Edge(n * 7919 % n, n) for n in range(5, count, 5)]
+    anywhere = [Edge(n * 7919 % (n - 2), n) for n in range(5, count, 5)]
     return Record("flat", "hlo", nodes, (*near, *anywhere))
 
 

@@ -169,12 +169,10 @@ def test_a_wheel_over_a_picture_in_a_longer_page_scrolls_the_page(browser, tmp_p
 def test_a_view_that_is_hidden_at_first_looks_at_its_graph_once_it_is_shown(browser, tmp_path):
     path = tmp_path / "hidden.html"
     view = render_view(graph_records.network())
-    path.write_text(
-        f"<!doctype html><meta charset=utf-8>{viewer_assets()}<details>{view}</details>"
-    )
+    path.write_text(f"<!doctype html><meta charset=utf-8>{viewer_assets()}<div hidden>{view}</div>")
     page = View(browser, path)
     assert page.run("return view.querySelector('.scene').hasAttribute('transform')") is False
-    page.run("document.querySelector('details').open = true")
+    page.run("document.querySelector('[hidden]').hidden = false")
     page.wait_for("view.querySelector('.scene').hasAttribute('transform')")
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fxgrad.graphs.record import Edge, Node, Record
+from fxgrad.graphs.record import Edge, Group, Node, Record
 from tests import graph_records
 from tests.graph_view import Keys
 
@@ -63,7 +63,7 @@ def test_a_closed_group_shows_its_totals_and_keeps_its_lines(page_of):
     assert page.groups() == [0, 1, 2, 4]
     label = page.run("return view.querySelector('[data-group=\"2\"]').getAttribute('aria-label')")
     # mul runs three times: 3 × 128 + 2048 FLOPs, 3 × 1536 + 1664 bytes.
-    assert label == "phase backward, 2 ops · 2.4 kFLOP · 6.3 kB"
+    assert label == "backward: 2 ops · 2.4 kFLOP · 6.3 kB"
     assert [line for line in page.lines() if "g2" in line] == [
         ["n3", "g2"],
         ["n1", "g2"],
@@ -214,3 +214,39 @@ def test_dragging_moves_the_picture_and_selects_nothing(page_of):
     assert page.state("selected") is None
     page.drag("[data-node='5']", 0, 0)
     assert page.state("selected") == "n5"
+
+
+def test_a_node_that_the_panel_would_cover_moves_into_sight(page_of):
+    page = page_of(graph_records.network(), width=800)
+    page.run("view.querySelector('.picture').focus()")
+    edges = (
+        "const box = view.querySelector('[data-node=\"9\"] .shape').getBoundingClientRect();"
+        "const all = view.querySelector('.picture').getBoundingClientRect();"
+        "return [all.right - box.right, all.bottom - box.bottom]"
+    )
+    right, _ = page.run(edges)
+    for _ in range(int(right // 60)):
+        page.picture().send_keys(Keys.ARROW_LEFT)
+    page.click("[data-node='9']")
+    assert all(distance > 0 for distance in page.run(edges))
+
+
+def test_the_groups_around_the_middle_of_the_window_are_named(page_of):
+    page = page_of(graph_records.network())
+    page.search("tanh f32[32,4] forward operation")
+    page.press(Keys.ENTER)
+    assert page.run("return view.querySelector('.where').textContent") == "forward › Dense_0"
+
+
+def test_a_loop_says_that_it_is_one_and_unknown_turns_make_its_cost_a_lower_bound(page_of):
+    groups = (Group(0, None, "loop", "while"),)
+    nodes = (
+        Node(0, "operation", "add", 0, flops=10.0, runs=None),
+        Node(1, "operation", "mul", 0, flops=5.0, runs=4),
+    )
+    page = page_of(Record("loop", "jaxpr", nodes, (Edge(0, 1), Edge(1, 0, kind="carry")), groups))
+    label = page.run("return view.querySelector('[data-group=\"0\"]').ariaLabel")
+    assert label == "while: loop · 2 ops · ≥ 30 FLOP"
+    assert page.ends_off_boxes() == []
+    page.click("[data-node='0']")
+    assert "depends on values" in page.panel()

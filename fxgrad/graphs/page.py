@@ -33,6 +33,7 @@ _SCRIPTS = (
     "boxes.js",
     "drawing.js",
     "overview.js",
+    "where.js",
     "drag.js",
     "camera.js",
     "search.js",

@@ -8,18 +8,29 @@ function paintOfNode(node) {
 function paintOfGroup(totals, stage) {
   const only = totals.kinds.size === 1 ? [...totals.kinds][0] : null;
   if (only !== null && only !== "operation") return `is-${only}`;
-  return stage !== "paths" && totals.phases.size === 1 ? `in-${[...totals.phases][0]}` : "in-several";
+  const one = stage !== "paths" && totals.phases.size === 1;
+  return one ? `in-${[...totals.phases][0]}` : "in-several";
 }
 
 function drawNode(node, place, words, stage) {
-  const { x, y, width, height } = place;
+  const attributes = {
+    class: `box node ${paintOfNode(node)}`,
+    "data-node": node.number,
+    "data-key": keyOfNode(node.number),
+  };
+  const hint = [node.label, subtitleOf(node, stage), node.at].filter(Boolean).join("\n");
   return svg(
     "g",
-    { class: `box node ${paintOfNode(node)}`, "data-node": node.number, "data-key": keyOfNode(node.number) },
-    svg("title", {}, [node.label, subtitleOf(node, stage), node.at].filter(Boolean).join("\n")),
-    node.kind === "decision" ? hexagon(place) : svg("rect", { class: "shape", x, y, width, height, rx: roundingOf(node, height) }),
+    attributes,
+    svg("title", {}, hint),
+    shapeOf(node, place),
     ...twoLines(words, place, 0),
   );
+}
+
+function shapeOf(node, place) {
+  if (node.kind === "decision") return hexagon(place);
+  return svg("rect", { class: "shape", ...place, rx: roundingOf(node, place.height) });
 }
 
 function roundingOf(node, height) {
@@ -42,38 +53,36 @@ function hexagon({ x, y, width, height }) {
 
 function drawGroup(model, number, place, words, stage) {
   const group = model.record.groups[number];
+  const totals = model.totals[number];
   const open = model.open.has(number);
   const attributes = {
-    class: `box group ${open ? "open" : "closed"} ${paintOfGroup(model.totals[number], stage)}`,
+    class: `box group ${open ? "open" : "closed"} ${paintOfGroup(totals, stage)}`,
     "data-group": number,
     "data-key": keyOfGroup(number),
     "data-top": place.y,
     role: "button",
     tabindex: 0,
     "aria-expanded": open,
-    "aria-label": `${group.kind} ${group.label}, ${summaryOf(model.totals[number])}`,
+    "aria-label": `${group.label}: ${summaryOf(group, totals)}`,
   };
-  const title = svg("title", {}, `${group.kind} ${group.label}\n${summaryOf(model.totals[number])}`);
-  const inner = open ? openHeader(words, place) : closedGroup(words, place);
-  return svg("g", attributes, title, ...inner);
+  const hint = svg("title", {}, `${group.label} (${group.kind})\n${summaryOf(group, totals)}`);
+  return svg("g", attributes, hint, ...(open ? openHeader : closedGroup)(words, place));
 }
 
 function openHeader(words, { x, y, width }) {
-  const name = svg("text", { class: "name", x: x + 26, y: y + 20 }, words.name);
-  const under = svg("text", { class: "under", x: x + 38 + widthOf(words.name, NAME_FONT), y: y + 20 }, words.under);
+  const beside = x + 38 + widthOf(words.name, NAME_FONT);
   return [
     svg("rect", { class: "shape", x, y, width, height: HEADER, rx: 8 }),
     triangle(x + 14, y + 15, "M-5 -3L5 -3L0 4Z"),
-    name,
-    under,
+    svg("text", { class: "name", x: x + 26, y: y + 20 }, words.name),
+    svg("text", { class: "under", x: beside, y: y + 20 }, words.under),
   ];
 }
 
 function closedGroup(words, place) {
   const { x, y, width, height } = place;
-  const sheet = (off) => svg("rect", { class: "sheet", x: x + off, y: y + off, width, height, rx: 8 });
   return [
-    sheet(5),
+    svg("rect", { class: "sheet", x: x + 5, y: y + 5, width, height, rx: 8 }),
     svg("rect", { class: "shape", x, y, width, height, rx: 8 }),
     triangle(x + 15, y + height / 2, "M-3 -5L4 0L-3 5Z"),
     ...twoLines(words, place, 10),

@@ -12,6 +12,7 @@ class Camera {
     this.extent = { width: 1, height: 1 };
     this.wheelIsOurs = () => true;
     this.zoomed = () => {};
+    this.moved = () => {};
     this.#listen();
   }
 
@@ -29,6 +30,7 @@ class Camera {
     this.scene.setAttribute("transform", `translate(${x} ${y}) scale(${scale})`);
     this.scene.classList.toggle("far", scale < READABLE);
     if (zoomed) this.zoomed(scale);
+    this.moved();
   }
 
   /** Zooms by a factor about a point of the window, by default its middle. */
@@ -48,7 +50,7 @@ class Camera {
     );
   }
 
-  /** All of the picture if it can be read then; else its top, about `first`, at a scale that can. */
+  /** All of the picture if it can be read then; else its top, about the box `first`. */
   begin(first) {
     if (this.#scaleThatFits() >= READABLE) return this.fit();
     const { width } = this.window;
@@ -65,6 +67,14 @@ class Camera {
     const middle = { x: box.x + box.width / 2, y: box.y + box.height / 2 };
     const { width, height } = this.window;
     this.moveTo(width / 2 - scale * middle.x, height / 2 - scale * middle.y, scale);
+  }
+
+  /** Moves no farther than it must for a box to be in sight. */
+  keepInSight(box) {
+    const { width, height } = this.window;
+    const right = this.x + this.scale * (box.x + box.width) + 12 - width;
+    const below = this.y + this.scale * (box.y + box.height) + 12 - height;
+    this.moveTo(this.x - Math.max(0, right), this.y - Math.max(0, below));
   }
 
   /** Keeps a box where it is in the window although the picture was laid out anew. */

@@ -44,6 +44,8 @@ function choose(view, key) {
   if (!view.drawing) return;
   if (key !== null && isGroup(key)) view.toggle(key);
   else view.select(key);
+  // The panel takes a part of the window.
+  if (key !== null && !isGroup(key)) view.camera.keepInSight(view.drawing.layout.boxes.get(key));
 }
 
 /** Brings a group that the Tab key has reached into sight. */

@@ -24,7 +24,8 @@ class Drawing {
   #frame(key) {
     const { x, y, width, height } = this.layout.boxes.get(key);
     const paint = paintOfGroup(this.model.totals[numberOf(key)], this.stage);
-    return svg("rect", { class: `frame ${paint}`, "data-frame": numberOf(key), x, y, width, height, rx: 8 });
+    const size = { x, y, width, height, rx: 8 };
+    return svg("rect", { class: `frame ${paint}`, "data-frame": numberOf(key), ...size });
   }
 
   #line(line) {

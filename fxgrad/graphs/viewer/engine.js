@@ -17,7 +17,7 @@ class Engine {
   #elk = null; // a promise of one
   #running = false;
 
-  /** Positions for a graph in ELK's JSON. A layout that still runs is given up, and never answers. */
+  /** Positions for a graph in ELK's JSON. A layout that still runs is given up, without answer. */
   async layOut(graph) {
     if (this.#running) this.#stop();
     this.#running = true;

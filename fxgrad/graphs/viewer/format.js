@@ -21,7 +21,7 @@ function shortened(text, length) {
   return text.length > length ? `${text.slice(0, length - 1)}…` : text;
 }
 
-/** What a node says under its name: the shapes, or for paths the line and how often it was taken. */
+/** What a node says under its name: the shapes, or for paths the line and its calls. */
 function subtitleOf(node, stage) {
   if (stage !== "paths") return manyInShort(node.outputs);
   const line = node.place ? node.place.line : manyInShort(node.outputs);
@@ -34,9 +34,12 @@ function manyInShort(shapes) {
   return shapes.length > 1 ? `${shapes[0]} +${shapes.length - 1}` : (shapes[0] ?? "");
 }
 
-/** What a collapsed group says under its name. */
-function summaryOf(totals) {
-  const words = totals.operations ? [countInWords(totals.operations, "op")] : [];
+const TELLING_KINDS = ["loop", "branch", "fusion"]; // the names of the others say what they are
+
+/** What a group says under or beside its name. */
+function summaryOf(group, totals) {
+  const words = TELLING_KINDS.includes(group.kind) ? [group.kind] : [];
+  if (totals.operations) words.push(countInWords(totals.operations, "op"));
   const atLeast = totals.partial ? "≥ " : "";
   if (totals.flops !== null) words.push(atLeast + flopsInWords(totals.flops));
   if (totals.bytes !== null) words.push(atLeast + bytesInWords(totals.bytes));

@@ -1,7 +1,7 @@
 // The graph, which of its groups are open, and so which boxes and lines are to be seen.
 // A box goes by its key: "n12" is node 12, "g3" is group 3.
 
-const WELL_FILLED = 100; // boxes that are still read at a glance
+const WELL_FILLED = 120; // boxes that are still read at a glance
 const WORTH_A_BOX = 8; // operations: a large graph's group with fewer for each box stays closed
 
 const keyOfNode = (number) => `n${number}`;

@@ -12,7 +12,7 @@ class Panel {
     if (key === null) return;
     const thing = this.model.thing(key);
     this.element.replaceChildren(
-      html("button", { type: "button", class: "close", "aria-label": "Close", click: this.close }, "×"),
+      this.#button("×", this.close, { class: "close", "aria-label": "Close" }),
       html("h2", {}, thing.label),
       this.#wayTo(key),
       ...(isGroup(key) ? this.#group(key) : this.#node(thing)),
@@ -32,22 +32,23 @@ class Panel {
 
   #group(key) {
     const totals = this.model.totals[numberOf(key)];
-    const open = this.model.isOpen(key);
-    const click = () => this.toggle(key);
+    const word = this.model.isOpen(key) ? "Collapse" : "Expand";
+    const operations = ["operations", totals.operations.toLocaleString("en")];
     return [
-      html("p", {}, html("button", { type: "button", click }, open ? "Collapse" : "Expand")),
-      factsList([["operations", totals.operations.toLocaleString("en")], ...costs(totals, totals.partial)]),
+      html("p", {}, this.#button(word, () => this.toggle(key))),
+      factsList([operations, ...costs(totals, totals.partial)]),
     ];
   }
 
   #node(node) {
     const paths = this.model.record.stage === "paths";
+    const runs = node.runs === null ? "depends on values" : countInWords(node.runs, "time");
     return [
       ...lineOf(node),
       factsList([
         ["result", node.outputs.join("\n")],
         ...costs(node, false),
-        ["runs", node.runs === null ? "depends on values" : paths ? "" : countInWords(node.runs, "time")],
+        ["runs", paths ? "" : runs],
         ["hits", node.hits === null ? "" : countInWords(node.hits, "call")],
         ["phase", paths ? "" : node.phase],
       ]),
@@ -68,8 +69,11 @@ class Panel {
   }
 
   #link(key, label) {
-    const click = () => this.go(key);
-    return html("button", { type: "button", class: "link", "data-to": key, click }, label);
+    return this.#button(label, () => this.go(key), { class: "link", "data-to": key });
+  }
+
+  #button(words, click, attributes = {}) {
+    return html("button", { type: "button", click, ...attributes }, words);
   }
 }
 
@@ -92,5 +96,6 @@ function costs({ flops, bytes }, partial) {
 
 function factsList(facts) {
   const known = facts.filter(([, value]) => value);
-  return html("dl", {}, ...known.flatMap(([term, value]) => [html("dt", {}, term), html("dd", {}, value)]));
+  const pairs = known.flatMap(([term, value]) => [html("dt", {}, term), html("dd", {}, value)]);
+  return html("dl", {}, ...pairs);
 }

@@ -16,15 +16,21 @@ function widthOf(text, font = SMALL_FONT) {
 function wordsOn(model, key, stage) {
   const thing = model.thing(key);
   const under = isGroup(key)
-    ? summaryOf(model.totals[thing.number])
+    ? summaryOf(thing, model.totals[thing.number])
     : subtitleOf(thing, stage);
   return { name: shortened(thing.label, LONGEST_NAME), under: shortened(under, LONGEST_SUBTITLE) };
 }
 
 function sizeOf(model, key, stage) {
   const { name, under } = wordsOn(model, key, stage);
-  if (model.isOpen(key)) return { width: widthOf(name, NAME_FONT) + widthOf(under) + 70, height: 60 };
-  const beside = isGroup(key) ? 46 : model.thing(key).kind === "decision" ? 52 : 26;
-  const width = Math.max(widthOf(name, NAME_FONT), widthOf(under)) + beside;
+  const nameWidth = widthOf(name, NAME_FONT);
+  if (model.isOpen(key)) return { width: nameWidth + widthOf(under) + 70, height: 60 };
+  const width = Math.max(nameWidth, widthOf(under)) + besideWords(model, key);
   return { width: Math.max(width, 56), height: under ? 44 : 30 };
+}
+
+/** Room for what else is on a box: a closed group's triangle, the tips of a decision. */
+function besideWords(model, key) {
+  if (isGroup(key)) return 46;
+  return model.thing(key).kind === "decision" ? 52 : 26;
 }

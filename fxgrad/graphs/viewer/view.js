@@ -17,12 +17,14 @@ class View {
     this.camera = new Camera(this.part(".picture"), this.part(".scene"));
     this.camera.wheelIsOurs = () => this.#hasAttention();
     this.camera.zoomed = (scale) => this.drawing && nameGroups(this.drawing, scale);
+    this.camera.moved = () => this.#sayWhere();
     this.panel = new Panel(this.part(".panel"), this.model, {
       go: (key) => this.visit(key),
       toggle: (key) => this.toggle(key),
       close: () => this.select(null),
     });
     fillLegend(this.part(".legend"), this.record);
+    this.container.classList.toggle("flat", this.record.groups.length === 0);
     connect(this);
     new ResizeObserver(() => this.#begin()).observe(this.part(".picture"));
     this.refresh();
@@ -67,6 +69,10 @@ class View {
     }
   }
 
+  #sayWhere() {
+    this.part(".where").textContent = this.drawing ? whereInWords(this.drawing, this.camera) : "";
+  }
+
   #say(state, words) {
     this.container.dataset.state = state;
     this.part(".progress").textContent = words;
@@ -83,6 +89,7 @@ class View {
     this.drawing.match(this.search.matches);
     this.drawing.select(this.selected);
     nameGroups(this.drawing, this.camera.scale);
+    this.#sayWhere();
     performance.measure("fxgraph draw", "fxgraph-draw");
   }
 

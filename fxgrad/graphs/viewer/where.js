@@ -1,0 +1,11 @@
+// Where one is: the open groups around the middle of the window, whose headers may be out of sight.
+
+function whereInWords(drawing, camera) {
+  const { width, height } = camera.window;
+  const x = (width / 2 - camera.x) / camera.scale;
+  const y = (height / 2 - camera.y) / camera.scale;
+  const around = [...drawing.layout.boxes]
+    .filter(([key]) => drawing.model.isOpen(key))
+    .filter(([, box]) => x > box.x && x < box.x + box.width && y > box.y && y < box.y + box.height);
+  return around.map(([key]) => drawing.model.thing(key).label).join(" › ");
+}
