@@ -24,6 +24,13 @@ class Camera {
     return Math.min(0.2, 0.8 * this.#scaleThatFits());
   }
 
+  /** Whether a point of the picture is in the window. */
+  sees(point) {
+    const x = this.x + this.scale * point.x;
+    const y = this.y + this.scale * point.y;
+    return x >= 0 && y >= 0 && x < this.window.width && y < this.window.height;
+  }
+
   moveTo(x, y, scale = this.scale) {
     const zoomed = scale !== this.scale;
     Object.assign(this, { x, y, scale });
