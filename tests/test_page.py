@@ -1,9 +1,5 @@
 """The page of a comparison, looked at in a real browser, by what is on it."""
 
-import os
-import re
-import shutil
-
 import jax.numpy as jnp
 import optax
 import pytest
@@ -11,40 +7,7 @@ import pytest
 import fxgrad as fx
 from fxgrad import train
 from fxgrad.comparison.table import rows
-
-selenium = pytest.importorskip("selenium.webdriver")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-)
-
-
-def find_program(*names):
-    for name in names:
-        if path := shutil.which(name):
-            return path
-    if os.environ.get("FXGRAD_REQUIRE_BROWSER"):
-        pytest.fail(f"none of {names} is installed")
-    return pytest.skip(f"none of {names} is installed: apt-get install chromium chromium-driver")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    options = selenium.ChromeOptions()
-    options.binary_location = find_program("chromium", "chromium-browser", "google-chrome")
-    for flag in FLAGS:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = selenium.ChromeService(find_program("chromedriver"))
-    driver = selenium.Chrome(options=options, service=service)
-    yield driver
-    driver.quit()
+from tests.browser import brightness, open_file
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +31,7 @@ def comparison():
 def open_page(browser, tmp_path, comparison, width, theme="light"):
     path = tmp_path / "page.html"
     comparison.to_html(path)
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    media = {"features": [{"name": "prefers-color-scheme", "value": theme}]}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
-    browser.get(path.as_uri())
-    return browser.execute_script
+    return open_file(browser, path, width, theme)
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -124,11 +82,6 @@ def test_words_stand_out_from_the_paper_in_light_and_dark(browser, tmp_path, com
         element = f"getComputedStyle(document.querySelector('{selector}'))"
         style = f"{element}.{'fill' if 'svg' in selector else 'color'}"
         assert abs(brightness(run(f"return {style}")) - paper) > 90, selector
-
-
-def brightness(colour):
-    red, green, blue = map(int, re.findall(r"\d+", colour)[:3])
-    return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
 def test_a_comparison_without_training_has_one_figure(browser, tmp_path):
