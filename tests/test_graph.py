@@ -296,7 +296,8 @@ def test_paths_have_decisions_with_lines_and_hits():
     fun = root.__wrapped__
     assert lines == {line_of(fun, "while"), line_of(fun, "if guess > 2")}
     first = decisions[0]
-    assert first.label == "while jnp.abs(guess * guess - x) > 1e-3:"
+    assert first.place.line == "while jnp.abs(guess * guess - x) > 1e-3:"
+    assert first.label == str(first.place)
     assert first.hits == 3
     answers = [edge.label for edge in graph.edges if edge.kind == "answer"]
     assert set(answers) == {"True", "False"}

@@ -18,7 +18,7 @@ def test_a_click_on_a_node_tells_its_line_its_numbers_and_its_neighbours(page_of
         "return jnp.tanh(x @ weights)",
         "f32[32,4]",
         "128 FLOP",
-        "1.5 kB",
+        "1.5 KiB",
         "0.0833",
         "3 times",
         "backward",
@@ -63,7 +63,7 @@ def test_a_closed_group_shows_its_totals_and_keeps_its_lines(page_of):
     assert page.groups() == [0, 1, 2, 4]
     label = page.run("return view.querySelector('[data-group=\"2\"]').getAttribute('aria-label')")
     # mul runs three times: 3 × 128 + 2048 FLOPs, 3 × 1536 + 1664 bytes.
-    assert label == "backward: 2 ops · 2.4 kFLOP · 6.3 kB"
+    assert label == "backward: 2 ops · 2.43 kFLOP · 6.13 KiB"
     assert [line for line in page.lines() if "g2" in line] == [
         ["n3", "g2"],
         ["n1", "g2"],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from fxgrad.graphs.record import NodeKind
 from fxgrad.graphs.sketch import Sketch
 from fxgrad.replay.paths import PathTree, RecordedSegment
 
@@ -36,9 +35,10 @@ def _segment(sketch: Sketch, segment: RecordedSegment) -> int:
 
 
 def _end(sketch: Sketch, segment: RecordedSegment, start: int) -> int:
-    kind: NodeKind = "output" if segment.end == "output" else segment.end
-    line = segment.place.line if segment.place else ""
-    words = {"decision": line or "decision", "output": "output", "python": "Python runs"}
-    end = sketch.add(kind=kind, label=words[segment.end], place=segment.place, hits=segment.hits)
+    at = str(segment.place) if segment.place else "decision"
+    words = {"decision": at, "output": "output", "python": "Python runs"}
+    end = sketch.add(
+        kind=segment.end, label=words[segment.end], place=segment.place, hits=segment.hits
+    )
     sketch.connect([start], end, "")
     return end

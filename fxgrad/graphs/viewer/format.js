@@ -1,19 +1,20 @@
 // Numbers and names in words.
 
-const STEPS = ["", "k", "M", "G", "T", "P"];
+const FLOPS = ["FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP"];
+const BYTES = ["B", "KiB", "MiB", "GiB"];
 
-function quantity(value, unit) {
+/** With three digits, as the text views have it. */
+function quantity(value, units, base) {
   let step = 0;
-  while (Math.abs(value) >= 1000 && step < STEPS.length - 1) {
-    value /= 1000;
+  while (Math.abs(value) >= base && step < units.length - 1) {
+    value /= base;
     step += 1;
   }
-  const digits = step === 0 || value >= 100 ? 0 : 1;
-  return `${value.toFixed(digits)} ${STEPS[step]}${unit}`;
+  return `${value >= 100 ? value.toFixed(0) : Number(value.toPrecision(3))} ${units[step]}`;
 }
 
-const flopsInWords = (value) => quantity(value, "FLOP");
-const bytesInWords = (value) => quantity(value, "B");
+const flopsInWords = (value) => quantity(value, FLOPS, 1000);
+const bytesInWords = (value) => quantity(value, BYTES, 1024);
 const countInWords = (count, noun) =>
   `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 
@@ -39,7 +40,8 @@ const TELLING_KINDS = ["loop", "branch", "fusion"]; // the names of the others s
 /** What a group says under or beside its name. */
 function summaryOf(group, totals) {
   const words = TELLING_KINDS.includes(group.kind) ? [group.kind] : [];
-  if (totals.operations) words.push(countInWords(totals.operations, "op"));
+  if (!totals.operations) return words.join(" · "); // inputs cost nothing
+  words.push(countInWords(totals.operations, "op"));
   const atLeast = totals.partial ? "≥ " : "";
   if (totals.flops !== null) words.push(atLeast + flopsInWords(totals.flops));
   if (totals.bytes !== null) words.push(atLeast + bytesInWords(totals.bytes));
