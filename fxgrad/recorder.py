@@ -87,6 +87,11 @@ class Operation:
     context: Any
     source: Any
 
+    @property
+    def name(self) -> str:
+        """What it is called: a nested function by its own name, others by their primitive's."""
+        return str(self.params.get("name") or self.primitive.name)
+
     def run(self, inputs: Sequence[Any]) -> Sequence[Any]:
         """Bind the primitive to other inputs, under the trace that is current."""
         params = self.primitive.get_bind_params(self.params)

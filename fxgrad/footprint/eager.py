@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from fxgrad.footprint.holdings import Makers, name_of
+from fxgrad.footprint.holdings import Makers
 from fxgrad.footprint.inner import InnerBytes
 from fxgrad.footprint.record import EagerPeak
 from fxgrad.modes import mode as within_mode
@@ -42,7 +42,7 @@ def eager_peak(observed: Observed, makers: Makers, inner: InnerBytes) -> EagerPe
         inner_bytes=0 if operation is None else inner(operation),
         number=number,
         operations=len(observed.operations),
-        operation="" if operation is None else name_of(operation),
+        operation="" if operation is None else operation.name,
         place=None if number is None else makers.place(number),
         held=makers.holdings(held_at(observed, number)),
     )

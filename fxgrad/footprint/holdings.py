@@ -12,7 +12,7 @@ from fxgrad.footprint.record import Holding, HoldingKind
 from fxgrad.observed import Observed
 from fxgrad.paths import bind_names, call_shape_of
 from fxgrad.places import Place
-from fxgrad.recorder import Operation, Slot, place_of
+from fxgrad.recorder import Slot, place_of
 
 _ORDER: Final = ("argument", "captured", "result")
 
@@ -61,7 +61,7 @@ class Makers:
         return "result", "" if place else self._operation(slot), place
 
     def _operation(self, slot: Slot) -> str:
-        return name_of(self._observed.operations[self.number[slot]])
+        return self._observed.operations[self.number[slot]].name
 
     def _holding(
         self, kind: HoldingKind, label: str, place: Place | None, slots: Sequence[Slot]
@@ -97,8 +97,3 @@ def argument_names(fun: Callable[..., Any], args: tuple[Any, ...]) -> list[str]:
 
 def _named(fun: Callable[..., Any], args: tuple[Any, ...]) -> Mapping[str, Any]:
     return bind_names(call_shape_of(fun), args, {})
-
-
-def name_of(operation: Operation) -> str:
-    """An operation as it is told of: a nested function by its own name."""
-    return str(operation.params.get("name") or operation.primitive.name)

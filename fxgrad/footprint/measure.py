@@ -15,7 +15,7 @@ from fxgrad.execution.method import BoundFunction
 from fxgrad.footprint.backward import backward_of
 from fxgrad.footprint.compiled import THE_STATIC_PROGRAM, program_of, program_of_path
 from fxgrad.footprint.eager import eager_peak, peak_bytes
-from fxgrad.footprint.holdings import Makers, argument_names, name_of
+from fxgrad.footprint.holdings import Makers, argument_names
 from fxgrad.footprint.inner import InnerBytes
 from fxgrad.footprint.record import Backward, Gradient
 from fxgrad.footprint.result import Memory
@@ -117,7 +117,7 @@ def _notes(
             "Some nested functions, loops or branches could not be asked what they take inside; "
             "eager's figure lacks that."
         )
-    if [name_of(operation) for operation in observed.operations] == [title]:
+    if [operation.name for operation in observed.operations] == [title]:
         yield (
             "Op by op it is a single compiled operation. What it holds inside is in the figure, "
             "but not by line: give the function that is inside jax.jit."

@@ -29,7 +29,7 @@ from fxgrad.recorder import (
     running,
 )
 from fxgrad.replay.code import operands_of
-from fxgrad.replay.pending import ImpureError, Pending
+from fxgrad.replay.pending import ImpureError, OutputError, Pending
 from fxgrad.replay.structure import PLAIN, Step, constant_key
 from fxgrad.replay.tree import Log, Node, Output, Walk, guard_key, is_kept
 
@@ -240,7 +240,7 @@ class Session:
             if not all(isinstance(leaf, _REPEATABLE) for leaf in output.leaves):
                 for leaf in filter(inspect.iscoroutine, leaves):
                     leaf.close()  # the caller gets another one
-                raise ImpureError("it returns an object that Python made", None)
+                raise OutputError("it returns an object that Python made", None)
             node = self._segment(output=output)
             self._hang_in(node)
             if node is self.root:
