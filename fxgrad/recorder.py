@@ -99,6 +99,11 @@ class Operation:
             results = self.primitive.bind(*inputs, **params)
         return results if self.primitive.multiple_results else [results]
 
+    def run_on(self, values: dict[Slot, Any]) -> None:
+        """Run on the values of its operands; `values` gains its results."""
+        inputs = [values[o] if isinstance(o, Slot) else o for o in self.operands]
+        values.update(zip(self.results, self.run(inputs), strict=True))
+
 
 class Listener(Protocol):
     """What a `Recorder` tells, and whom it asks."""

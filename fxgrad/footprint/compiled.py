@@ -13,7 +13,6 @@ from fxgrad.execution.method import BoundFunction
 from fxgrad.footprint.record import Program
 from fxgrad.modes import mode as within_mode
 from fxgrad.observed import Observed
-from fxgrad.recorder import Slot
 
 THE_STATIC_PROGRAM = "the static program"
 THIS_PATH = "the path that these arguments take"
@@ -41,8 +40,7 @@ def program_of_path(observed: Observed) -> Program | None:
         values = dict(zip(observed.arguments, arguments, strict=True))
         values.update(zip(observed.captured, captured, strict=True))
         for operation in observed.operations:
-            read = [values[o] if isinstance(o, Slot) else o for o in operation.operands]
-            values.update(zip(operation.results, operation.run(read), strict=True))
+            operation.run_on(values)
         return [values[slot] for slot in (*observed.returned, *observed.forced)]
 
     arguments = [observed.values[slot] for slot in observed.arguments]
