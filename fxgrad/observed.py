@@ -76,8 +76,7 @@ class Observed:
         values = dict(zip(self.arguments, arguments, strict=True))
         values.update(zip(self.captured, captured, strict=True))
         for operation in self.operations:
-            inputs = [values[o] if isinstance(o, Slot) else o for o in operation.operands]
-            values.update(zip(operation.results, operation.run(inputs), strict=True))
+            operation.run_on(values)
         return values
 
     def output_of(self, values: Mapping[Slot, Any]) -> Any:

@@ -87,6 +87,11 @@ class Operation:
     context: Any
     source: Any
 
+    @property
+    def name(self) -> str:
+        """What it is called: a nested function by its own name, others by their primitive's."""
+        return str(self.params.get("name") or self.primitive.name)
+
     def run(self, inputs: Sequence[Any]) -> Sequence[Any]:
         """Bind the primitive to other inputs, under the trace that is current."""
         params = self.primitive.get_bind_params(self.params)
@@ -96,6 +101,11 @@ class Operation:
         with around, self.context.manager:
             results = self.primitive.bind(*inputs, **params)
         return results if self.primitive.multiple_results else [results]
+
+    def run_on(self, values: dict[Slot, Any]) -> None:
+        """Run on the values of its operands; `values` gains its results."""
+        inputs = [values[o] if isinstance(o, Slot) else o for o in self.operands]
+        values.update(zip(self.results, self.run(inputs), strict=True))
 
 
 class Listener(Protocol):
@@ -412,11 +422,6 @@ def transform_of(value: Any) -> str:
     if trace == "BatchTrace":
         words = f"vmap of {inner.shape[value.batch_dim]}"
     return f"{words} in {transform_of(inner)}" if is_tracer(inner) else words
-
-
-def name_of(operation: Operation) -> str:
-    """What an operation is called: a nested function by its own name."""
-    return str(operation.params.get("name") or operation.primitive.name)
 
 
 def place_of(source: Any) -> Place | None:

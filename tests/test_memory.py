@@ -191,6 +191,13 @@ def test_the_gradient_of_a_loss_is_compiled_with_and_without_checkpoint(x):
     assert gradient.why_not == ""
 
 
+def test_a_static_argument_of_a_loss_stays_what_it_is(x):
+    loss = fx.function(lambda x, how: jnp.sum(getattr(jnp, how)(x)), static_argnames="how")
+    memory = fx.memory(loss, x, "sin")
+    assert memory.gradient.why_not == memory.why_not_static == ""
+    assert memory.gradient.plain.output_bytes == SIZE
+
+
 def test_a_loss_that_decides_by_values_says_why_its_gradient_is_not_compiled(x):
     def loss(x):
         return jnp.sum(x) if x[0] > 0 else jnp.sum(-x)

@@ -12,6 +12,20 @@ _SAME_CALL: Final = (
     "or .clear(), or what has changed is nothing that fxgrad watches",
 )
 
+PURE: Final = (
+    "a function is replayed by its arguments and the values it read: pass what changes as an "
+    "argument, such as a counter as an array or a random key, and return what is new; observe "
+    "with fx.log"
+)
+PLAIN_OUTPUT: Final = (
+    "return arrays in tuples, lists, dicts or registered pytrees; run a generator or make the "
+    "object outside of the function"
+)
+REPEATING: Final = (
+    "ask for what repeats, bool(x > limit); observe with fx.log(name, value); keep long loops in "
+    "the graph with jax.lax.while_loop or jax.lax.scan"
+)
+
 _ADVICE: Final[dict[DifferenceKind, str]] = {
     "shape": (
         "keep shapes fixed: drop or pad the last, smaller batch; pad lengths to a few sizes; "

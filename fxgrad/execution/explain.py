@@ -5,6 +5,7 @@ What to write instead stands in `advice`.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -101,6 +102,7 @@ class Explanation:
       compilations: the newest ones, at most 256.
       forgotten: how many older ones are no longer listed.
       fallbacks: reasons for which calls did not run as the mode promises. Static has none.
+      instead: for each of them what to write instead, or the empty string where the reason says it.
       decisions: the lines that force values in replay, and what each costs.
     """
 
@@ -110,6 +112,7 @@ class Explanation:
     forgotten: int = 0
     fallbacks: tuple[str, ...] = ()
     decisions: tuple[Decision, ...] = ()
+    instead: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The explanation as plain values."""
@@ -120,7 +123,12 @@ class Explanation:
             "forgotten": self.forgotten,
             "fallbacks": list(self.fallbacks),
             "decisions": [decision.to_dict() for decision in self.decisions],
+            "instead": list(self.instead),
         }
+
+    def fallbacks_with_advice(self) -> list[tuple[str, str]]:
+        """Each fallback with what to write instead, where its reason does not say it."""
+        return list(itertools.zip_longest(self.fallbacks, self.instead, fillvalue=""))
 
     def __str__(self) -> str:
         where = f" ({self.defined})" if self.defined else ""
@@ -128,7 +136,10 @@ class Explanation:
         title = f"{self.name}{where}: {count} compilation(s)"
         if self.forgotten:
             title += f", the first {self.forgotten} no longer listed"
-        fallbacks = [f"not as it could be: {reason}" for reason in self.fallbacks]
+        fallbacks = [
+            f"not as it could be: {reason}" + (f"\n     → {instead}" if instead else "")
+            for reason, instead in self.fallbacks_with_advice()
+        ]
         forced = [f"decision at {decision}" for decision in self.decisions]
         return "\n".join([title, *map(str, self.compilations), *forced, *fallbacks])
 
@@ -143,7 +154,7 @@ class History:
         self._signatures: list[tuple[int, CallSignature]] = []
         self._compilations: list[Compilation] = []
         self._count = 0
-        self._fallbacks: list[str] = []
+        self._fallbacks: dict[str, str] = {}
 
     def add(
         self, signature: CallSignature, work: Work, mode: Mode, *, call: int, place: Place | None
@@ -166,12 +177,12 @@ class History:
             earlier = self._signatures[-_COMPARED:]
         return _nearest(earlier, signature)[1] if earlier else ()
 
-    def add_fallback(self, reason: str) -> None:
-        """Remember why calls do not run as the mode promises."""
+    def add_fallback(self, reason: str, instead: str = "") -> None:
+        """Remember why calls do not run as the mode promises, and what to write instead."""
         with self._lock:
-            if reason not in self._fallbacks:
-                self._fallbacks.append(reason)
-            del self._fallbacks[:-_KEPT]
+            self._fallbacks.setdefault(reason, instead)
+            if len(self._fallbacks) > _KEPT:
+                del self._fallbacks[next(iter(self._fallbacks))]
 
     def explanation(
         self, name: str, defined: Place | None, decisions: tuple[Decision, ...]
@@ -180,8 +191,8 @@ class History:
         with self._lock:
             kept = tuple(self._compilations)
             forgotten = self._count - len(kept)
-            fallbacks = tuple(self._fallbacks)
-        return Explanation(name, defined, kept, forgotten, fallbacks, decisions)
+            fallbacks, instead = tuple(self._fallbacks), tuple(self._fallbacks.values())
+        return Explanation(name, defined, kept, forgotten, fallbacks, decisions, instead)
 
     def _remade(self, signature: CallSignature, place: Place | None) -> Remade | None:
         if self._signatures or not self._watch_remaking:

@@ -14,6 +14,7 @@ import jax
 
 from fxgrad.compilation import Work, count_trace, heard
 from fxgrad.errors import ImpureWarning, ModeError
+from fxgrad.execution.advice import PLAIN_OUTPUT, PURE, REPEATING
 from fxgrad.execution.direct import NOT_SERVED
 from fxgrad.execution.explain import History
 from fxgrad.execution.options import Options
@@ -29,7 +30,7 @@ from fxgrad.replay.decisions import Decision, decisions
 from fxgrad.replay.fold import Folded
 from fxgrad.replay.layout import MISSED
 from fxgrad.replay.paths import PathTree, path_tree
-from fxgrad.replay.pending import ImpureError
+from fxgrad.replay.pending import ImpureError, OutputError
 from fxgrad.replay.promotion import Tree
 from fxgrad.replay.self_check import self_check
 from fxgrad.replay.session import WHOLE, Session
@@ -272,7 +273,7 @@ class Replay:
         self.counts.add_host_reads(session.host_reads)
         self.counts.add_uncompiled(session.share_live)
         for note in session.notes:
-            self._history.add_fallback(note)
+            self._history.add_fallback(note, REPEATING)
         if session.has_kept:
             self._warn(
                 f"{self._name} keeps an array of its run in an object, a list or a global. Replay "
@@ -296,10 +297,11 @@ class Replay:
             self._impure.clear()
         self._impure.add(key)
         self._recordings.drop(key)
-        self._warn(f"{reason}; it runs in eager")
+        instead = PLAIN_OUTPUT if isinstance(error, OutputError) else PURE
+        self._warn(f"{reason}; it runs in eager", instead)
 
-    def _warn(self, words: str) -> None:
-        self._history.add_fallback(words)
+    def _warn(self, words: str, instead: str = "") -> None:
+        self._history.add_fallback(words, instead)
         place = calling_place()
         if place is not None:
             warnings.warn_explicit(words, ImpureWarning, place.filename, place.lineno)

@@ -12,7 +12,7 @@ from fxgrad.footprint.holdings import Makers
 from fxgrad.footprint.record import Backward
 from fxgrad.footprint.savings import savings
 from fxgrad.observed import Observed
-from fxgrad.recorder import Operation, Slot, scope_of
+from fxgrad.recorder import Slot, scope_of
 
 
 def backward_of(observed: Observed, makers: Makers, of: str) -> Backward | None:
@@ -109,7 +109,7 @@ def _flops(
     def run(values: Sequence[Any]) -> list[Any]:
         known = dict(zip(inputs, values, strict=True))
         for operation in operations:
-            _run(operation, known)
+            operation.run_on(known)
         return [known[slot] for slot in kept]
 
     analysis = jax.jit(run).lower(list(inputs.values())).cost_analysis()
@@ -117,11 +117,6 @@ def _flops(
         return None
     # XLA counts sines and exponentials apart; what there is none of is left out.
     return analysis.get("flops", 0.0) + analysis.get("transcendentals", 0.0)
-
-
-def _run(operation: Operation, known: dict[Slot, Any]) -> None:
-    read = [known[o] if isinstance(o, Slot) else o for o in operation.operands]
-    known.update(zip(operation.results, operation.run(read), strict=True))
 
 
 def _leading_to(

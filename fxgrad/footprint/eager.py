@@ -11,7 +11,7 @@ from fxgrad.footprint.inner import InnerBytes
 from fxgrad.footprint.record import EagerPeak
 from fxgrad.modes import mode as within_mode
 from fxgrad.observed import Observed, observe
-from fxgrad.recorder import Slot, name_of
+from fxgrad.recorder import Slot
 
 
 def eager_peak_bytes(fun: Callable[..., Any], *args: Any) -> int:
@@ -42,7 +42,7 @@ def eager_peak(observed: Observed, makers: Makers, inner: InnerBytes) -> EagerPe
         inner_bytes=0 if operation is None else inner(operation),
         number=number,
         operations=len(observed.operations),
-        operation="" if operation is None else name_of(operation),
+        operation="" if operation is None else operation.name,
         place=None if number is None else makers.place(number),
         held=makers.holdings(held_at(observed, number)),
     )

@@ -10,7 +10,7 @@ import jax
 from fxgrad.footprint.record import Holding, HoldingKind
 from fxgrad.observed import Observed
 from fxgrad.places import Place
-from fxgrad.recorder import Slot, name_of, place_of
+from fxgrad.recorder import Slot, place_of
 
 _ORDER: Final = ("argument", "captured", "result")
 
@@ -60,7 +60,7 @@ class Makers:
         return "result", "" if place else self._operation(slot), place
 
     def _operation(self, slot: Slot) -> str:
-        return name_of(self._observed.operations[self.number[slot]])
+        return self._observed.operations[self.number[slot]].name
 
     def _holding(
         self, kind: HoldingKind, label: str, place: Place | None, slots: Sequence[Slot]

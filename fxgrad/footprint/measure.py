@@ -21,7 +21,7 @@ from fxgrad.footprint.record import Backward, Gradient
 from fxgrad.footprint.result import Memory
 from fxgrad.modes import mode as within_mode
 from fxgrad.observed import Observed, observe
-from fxgrad.recorder import Slot, name_of
+from fxgrad.recorder import Slot
 
 
 def memory(fun: Callable[..., Any], *args: Any) -> Memory:
@@ -86,8 +86,11 @@ def _is_loss(observed: Observed, args: tuple[Any, ...]) -> bool:
 
 
 def _is_real(leaf: Any) -> bool:
-    is_array = isinstance(leaf, jax.Array | np.ndarray)
-    return is_array and bool(jnp.issubdtype(leaf.dtype, jnp.floating))
+    return _is_array(leaf) and bool(jnp.issubdtype(leaf.dtype, jnp.floating))
+
+
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray)
 
 
 def _of_loss(
@@ -95,11 +98,12 @@ def _of_loss(
 ) -> tuple[Backward | None, Gradient]:
     """What the gradient of a loss keeps, and what it takes compiled, also under `checkpoint`."""
     observed, makers = _observed(jax.grad(loss), args)
-    plain, why_not = program_of(function(jax.grad(loss)), args, "jax.grad(f)")
+    compiled, arrays = _of_arrays_only(loss, args)
+    plain, why_not = program_of(function(jax.grad(compiled)), arrays, "jax.grad(f)")
     checkpointed = None
     if plain is not None:
-        again = function(jax.grad(jax.checkpoint(loss)))
-        checkpointed, why_not = program_of(again, args, "jax.grad(jax.checkpoint(f))")
+        again = function(jax.grad(jax.checkpoint(compiled)))
+        checkpointed, why_not = program_of(again, arrays, "jax.grad(jax.checkpoint(f))")
     gradient = Gradient(
         eager=eager_peak(observed, makers, inner),
         plain=plain,
@@ -107,6 +111,21 @@ def _of_loss(
         why_not=why_not,
     )
     return backward_of(observed, makers, "its gradient by argument 0"), gradient
+
+
+def _of_arrays_only(
+    fun: Callable[..., Any], args: tuple[Any, ...]
+) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """`fun` of those arguments that are arrays; the others, such as static ones, as they are."""
+    numbers = [n for n, arg in enumerate(args) if all(map(_is_array, jax.tree.leaves(arg)))]
+
+    def of_arrays(*arrays: Any) -> Any:
+        every = list(args)
+        for number, array in zip(numbers, arrays, strict=True):
+            every[number] = array
+        return fun(*every)
+
+    return of_arrays, tuple(args[number] for number in numbers)
 
 
 def _notes(
@@ -117,10 +136,10 @@ def _notes(
             "Some nested functions, loops or branches could not be asked what they take inside; "
             "eager's figure lacks that."
         )
-    if [name_of(operation) for operation in observed.operations] == [title]:
+    if [operation.name for operation in observed.operations] == [title]:
         yield (
-            "Op by op it is a single compiled operation. What it holds inside is in the figure, "
-            "but not by line: give the function that is inside jax.jit."
+            "Op by op it is a single compiled operation, and what it holds inside is not told by "
+            "line: give the function that is inside jax.jit."
         )
     programs = None if gradient is None else (gradient.plain, gradient.checkpointed)
     if programs is not None and None not in programs:

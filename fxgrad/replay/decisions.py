@@ -13,7 +13,30 @@ from fxgrad.replay.tree import Node
 
 Cost = Literal["nothing", "one host read for the whole call", "a host read", "Python"]
 
+AskedFor = Literal["truth", "whole number", "number", "array"]
+
 _SHOWN: Final = 6
+
+# By what Python asked for, since it decides what else could be written.
+_ADVICE: Final[dict[AskedFor, str]] = {
+    "truth": (
+        "an outcome costs nothing when every one of the line has been seen: call with arguments "
+        "for the others once; or keep both sides in the graph: jax.numpy.where, jax.lax.cond"
+    ),
+    "whole number": (
+        "keep it an array: index a jax.numpy array by it, loop with jax.lax.fori_loop, pad to a "
+        "fixed size; if it is only shown, write fx.log(name, value)"
+    ),
+    "number": (
+        "if the value is only shown, write fx.log(name, value); if it is computed with, keep it "
+        "an array, x and not float(x); if Python decides by it, ask for what repeats: "
+        "bool(x > limit)"
+    ),
+    "array": (
+        "use the function of the same name in jax.numpy, and for a mask keep the size fixed: "
+        "jax.numpy.where(mask, x, 0); if it is only shown, write fx.log(name, value)"
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -69,6 +92,7 @@ class _Line:
     on_paths: int = 0
     cost: Cost = "nothing"
     reason: str = ""
+    asked_for: AskedFor = "truth"
 
 
 def decisions(trees: Iterable[Tree]) -> tuple[Decision, ...]:
@@ -80,6 +104,7 @@ def decisions(trees: Iterable[Tree]) -> tuple[Decision, ...]:
                 continue
             line = lines.setdefault(node.place, _Line())
             line.on_paths += 1
+            line.asked_for = _asked_for(node)
             line.values.update(
                 (value_in_words(child), None) for child in list(node.children.values())
             )
@@ -90,12 +115,6 @@ def decisions(trees: Iterable[Tree]) -> tuple[Decision, ...]:
 
 
 def _decision(place: Place, line: _Line) -> Decision:
-    advice = ""
-    if line.cost == "Python":
-        advice = (
-            "if the value is only shown, write fx.log(name, value); if Python decides by it, ask "
-            "for what repeats: bool(x > limit)"
-        )
     return Decision(
         place=place,
         values=tuple(line.values)[:_SHOWN],
@@ -103,8 +122,19 @@ def _decision(place: Place, line: _Line) -> Decision:
         on_paths=line.on_paths,
         cost=line.cost,
         reason=line.reason,
-        advice=advice,
+        advice="" if line.cost == "nothing" else _ADVICE[line.asked_for],
     )
+
+
+def _asked_for(node: Node) -> AskedFor:
+    """What Python asked for, by the values that it was given."""
+    answers = [child.answer for child in list(node.children.values())]
+    if any(answer is None or answer.ndim for answer in answers):
+        return "array"
+    kinds = {answer.dtype.kind for answer in answers if answer is not None}
+    if kinds <= {"b"}:
+        return "truth"
+    return "whole number" if kinds <= {"i", "u"} else "number"
 
 
 def _deciding(root: Node) -> Iterator[Node]:

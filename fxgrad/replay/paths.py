@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from fxgrad.places import Place
-from fxgrad.recorder import name_of, place_of
+from fxgrad.recorder import place_of
 from fxgrad.replay.promotion import Tree
 from fxgrad.replay.tree import Node
 
@@ -88,7 +88,7 @@ def path_tree(trees: Iterable[Tree]) -> PathTree:
                 parent=parent,
                 answer=value_in_words(node),
                 operations=len(node.steps),
-                kinds=dict(Counter(name_of(step.operation) for step in node.steps).most_common()),
+                kinds=dict(Counter(step.operation.name for step in node.steps).most_common()),
                 begins=place_of(node.steps[0].operation.source) if node.steps else None,
                 end="decision" if node.guard else "output" if node.output else "python",
                 place=node.place,

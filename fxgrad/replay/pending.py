@@ -26,6 +26,10 @@ class ImpureError(BaseException):
         self.place = place
 
 
+class OutputError(ImpureError):
+    """The function returned what no path can return again."""
+
+
 @dataclass
 class Pending:
     """Operations, captured arrays and logs, in order."""

@@ -25,12 +25,11 @@ from fxgrad.recorder import (
     RecordedTracer,
     Recorder,
     Slot,
-    name_of,
     record,
     running,
 )
 from fxgrad.replay.code import operands_of
-from fxgrad.replay.pending import ImpureError, Pending
+from fxgrad.replay.pending import ImpureError, OutputError, Pending
 from fxgrad.replay.structure import PLAIN, Step, constant_key
 from fxgrad.replay.tree import Log, Node, Output, Walk, guard_key, is_kept
 
@@ -112,8 +111,8 @@ class Session:
         known = self._following.steps
         if self._heard == len(known) or not _is_same(Step(operation), known[self._heard]):
             more = self._heard < len(known)
-            expected = name_of(known[self._heard].operation) if more else "no operation"
-            found = name_of(operation)
+            expected = known[self._heard].operation.name if more else "no operation"
+            found = operation.name
             if found == expected:
                 found = f"{found} of other operands or parameters"
             raise ImpureError(f"{found} where {expected} was recorded", calling_place())
@@ -241,7 +240,7 @@ class Session:
             if not all(isinstance(leaf, _REPEATABLE) for leaf in output.leaves):
                 for leaf in filter(inspect.iscoroutine, leaves):
                     leaf.close()  # the caller gets another one
-                raise ImpureError("it returns an object that Python made", None)
+                raise OutputError("it returns an object that Python made", None)
             node = self._segment(output=output)
             self._hang_in(node)
             if node is self.root:
