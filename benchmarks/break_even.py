@@ -1,8 +1,8 @@
 """How well `fx.compare` predicts from a few calls where a compiled mode overtakes eager.
 
-In each round a new process compares the modes by a first call and 20 steady ones, and predicts;
-then each mode makes all its calls in a process of its own, and the break-even is where its running
-total comes to lie below eager's for good.
+In each round a new process compares the modes by first calls and 20 steady ones, and predicts;
+and each mode makes all its calls in a process of its own. The measured break-even is where its
+running total comes to lie below eager's for good. The medians over the rounds are compared.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+import os
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,7 @@ from fxgrad.comparison.timing import HEAD_VARIES, MEDIAN_VARIES
 STEADY_CALLS: Final = 20
 BAR: Final = 0.2
 # A long run is so many times as long as the first prediction, so that it holds the break-even.
-_LONGER: Final = 2
+_LONGER: Final = 3
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Row:
 
     Attributes:
       predicted, measured: the call of each round; None where no break-even was found.
-      ratio: the median predicted call over the median measured one.
+      ratio: the median predicted call over the median measured one; None where either is none.
       covered: in how many rounds the measured call lay in the range that was predicted.
     """
 
@@ -71,14 +72,18 @@ class Varies:
 
 
 def measure(subject: Subject, rounds: int) -> tuple[list[Row], list[Varies]]:
-    """Predict and run in every round."""
-    told: list[dict[str, Any]] = []
+    """Predict and run in every round, in every second round the other way about."""
+    told = [_ask("all", subject, "predict", STEADY_CALLS)]
+    calls = max(b["predicted"] or 1 for b in _against_eager(told[0]).values())
+    calls = max(_LONGER * calls, 2 * STEADY_CALLS)
     runs: dict[str, list[list[float]]] = {mode: [] for mode in ("eager", *subject.modes)}
-    for _ in range(rounds):
-        told.append(_ask("all", subject, "predict", STEADY_CALLS))
-        calls = _LONGER * max(b["predicted"] or 1 for b in _against_eager(told[0]).values())
+    for turn in range(rounds):
+        if turn and turn % 2 == 0:
+            told.append(_ask("all", subject, "predict", STEADY_CALLS))
         for mode, seconds in runs.items():
-            seconds.append(_ask(mode, subject, "run", max(calls, 2 * STEADY_CALLS)))
+            seconds.append(_ask(mode, subject, "run", calls))
+        if turn % 2:
+            told.append(_ask("all", subject, "predict", STEADY_CALLS))
     rows = [_row(subject, mode, told, runs) for mode in subject.modes]
     return rows, [_varies(subject, mode, seconds) for mode, seconds in runs.items()]
 
@@ -102,18 +107,22 @@ def _row(
     break_evens = [_against_eager(data)[mode] for data in told]
     predicted = [b["predicted"] for b in break_evens]
     measured = [measured_break_even(*pair) for pair in zip(runs[mode], runs["eager"], strict=True)]
-    found = [call for call in measured if call is not None]
-    is_whole = len(found) == len(measured) and None not in predicted
+    ratio = _median(predicted) / _median(measured)
     return Row(
         subject=subject.name,
         mode=mode,
         predicted=predicted,
         measured=measured,
-        ratio=statistics.median(predicted) / statistics.median(found) if is_whole else None,
+        ratio=ratio if 0 < ratio < math.inf else None,
         covered=sum(
             _covers(b["between"], call) for b, call in zip(break_evens, measured, strict=True)
         ),
     )
+
+
+def _median(calls: Sequence[int | None]) -> float:
+    """The median, where what was not found lies beyond all that was."""
+    return statistics.median(math.inf if call is None else call for call in calls)
 
 
 def _covers(between: Sequence[int | None] | None, call: int | None) -> bool:
@@ -151,10 +160,8 @@ def _cells(row: Row) -> list[str]:
 
 
 def _calls(calls: Sequence[int | None]) -> str:
-    known = [call for call in calls if call is not None]
-    if not known:
-        return "none"
-    return f"{statistics.median(known):.0f} ({min(known)}–{max(known)})"
+    low, high = (f(math.inf if c is None else c for c in calls) for f in (min, max))
+    return f"{_median(calls):.0f} ({low:.0f}–{high:.0f})"
 
 
 def table_of_varies(found: Sequence[Varies]) -> str:
@@ -178,10 +185,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--subjects", nargs="+", choices=SUBJECTS, default=list(SUBJECTS))
     parser.add_argument("--results", type=Path, default=results.FOLDER)
     chosen = parser.parse_args()
+    load = os.getloadavg()[0]
     measured = [measure(SUBJECTS[name], chosen.rounds) for name in chosen.subjects]
     rows = [row for found, _ in measured for row in found]
     varies = [v for _, found in measured for v in found]
@@ -190,6 +198,8 @@ def main() -> None:
         words = "yes" if row.is_within_bar else "no"
         print(f"- {row.subject}, {row.mode}: within {BAR:.0%} of the measured call: {words}")
     print(f"\nProcesses of one mode, each over the median one:\n\n{table_of_varies(varies)}")
+    loads = [load, os.getloadavg()[0]]
+    print(f"\nProcesses that ran or waited for a core, before and after: {loads}")
     results.write(
         "break_even",
         chosen.results,
@@ -197,6 +207,7 @@ def main() -> None:
         f"--subjects {' '.join(chosen.subjects)}",
         steady_calls=STEADY_CALLS,
         assumed={"head_varies": HEAD_VARIES, "median_varies": MEDIAN_VARIES},
+        load_averages=loads,
         rows=[dataclasses.asdict(row) for row in rows],
         varies=[dataclasses.asdict(v) for v in varies],
     )
