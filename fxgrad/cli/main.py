@@ -8,11 +8,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from fxgrad.cli import compare, demo
+from fxgrad.cli import compare, demo, doctor
 from fxgrad.comparison.environment import version_of
 from fxgrad.errors import FxError
 
-COMMANDS = (demo, compare)
+COMMANDS = (demo, compare, doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
