@@ -22,6 +22,13 @@ _PREFIXES: Final = ("FXGRAD_", "JAX_", "XLA_", "CUDA_VISIBLE_DEVICES", "TPU_")
 _TOOLS: Final = "dev"  # the extra of those who work on fxgrad itself
 _REQUIREMENT: Final = re.compile(r"([\w.-]+)[^;]*(?:;.*extra == ['\"]([\w-]+)['\"])?")
 
+# For a fxgrad that is run from a folder of sources, where nothing says what it needs.
+_OF_SOURCES: Final = [
+    *("jax", "jaxlib", "flax", "optax", "numpy", "rich"),
+    *("scikit-learn; extra == 'data'", "jinja2; extra == 'report'"),
+    "matplotlib; extra == 'report'",
+]
+
 # Which settings change what runs or what it gives, and how. Others are not looked at.
 _SETTINGS: Final = {
     "jax_enable_x64": "if on, numbers may have 64 bits",
@@ -167,8 +174,8 @@ def _required() -> dict[str, str | None]:
     """Each package that fxgrad and its extras name, with the extra; as its metadata says."""
     try:
         lines = importlib.metadata.requires("fxgrad") or []
-    except importlib.metadata.PackageNotFoundError:  # run from a folder of sources
-        lines = ["jax", "jaxlib", "flax", "optax", "numpy", "rich"]
+    except importlib.metadata.PackageNotFoundError:
+        lines = _OF_SOURCES
     found: dict[str, str | None] = {"fxgrad": None}
     for name, extra in (match.groups() for line in lines if (match := _REQUIREMENT.match(line))):
         if extra != _TOOLS:
