@@ -295,7 +295,7 @@ def test_the_plot_tells_predicted_crossings_from_measured_ones():
     assert crossing.label == "static overtakes\nat call 107, predicted"
     assert crossing.seconds == pytest.approx(3 + 106 * 0.001)
     eager = curves(predicted)[0]
-    assert eager.predicted == (108, pytest.approx(1 + 107 * 0.02))
+    assert eager.predicted == (128, pytest.approx(1 + 127 * 0.02))
     assert eager.measured[-1] == pytest.approx(1.8)
 
 

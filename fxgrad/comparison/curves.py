@@ -49,13 +49,14 @@ class Crossing:
 
 
 def curves(comparison: Record) -> tuple[Curve, ...]:
-    """One for each mode; straight lines go on to the predicted crossings."""
+    """One for each mode; straight lines go on past the predicted crossings."""
     last = max((c.call for c in crossings(comparison) if not c.is_measured), default=0)
+    last += last // 5  # so that the crossing is seen to be one
     return tuple(
         Curve(
             mode=mode,
             measured=tuple(np.cumsum(timing.all_seconds).tolist()),
-            predicted=(last + 1, timing.seconds_of(last + 1)) if last else None,
+            predicted=(last, timing.seconds_of(last)) if last else None,
         )
         for mode, timing in comparison.timings.items()
     )

@@ -91,14 +91,17 @@ def draw_times(comparison: Record, axes: Axes) -> None:
         marker = "o" if crossing.is_measured else "D"
         size = 9 if crossing.is_measured else 7
         axes.plot(*at, marker, color=INK, fillstyle="none", markersize=size)
+        is_right = crossing.call > sum(axes.get_xlim()) / 2
         axes.annotate(
             crossing.label,
             at,
-            xytext=(12, -4),
+            xytext=(-8, 6) if is_right else (12, -4),
             textcoords="offset points",
             color=INK,
-            verticalalignment="top",
+            horizontalalignment="right" if is_right else "left",
+            verticalalignment="bottom" if is_right else "top",
         )
+    axes.margins(y=0.12)
     axes.set_xlabel(comparison.unit)
     axes.set_ylabel("seconds so far")
     axes.set_ylim(bottom=0)
