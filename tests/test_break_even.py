@@ -21,6 +21,7 @@ from fxgrad.comparison.table import sentences
 from fxgrad.comparison.timing import Timing
 from fxgrad.errors import OptionError
 from fxgrad.execution.stats import Stats
+from fxgrad.modes import MODES
 from fxgrad.replay.promotion import FIRST_PATIENCE
 
 STATS = Stats(1, 1, 1, 1.0, 0, 1, 1.0, {"static": 1}, {"static": 1})
@@ -303,3 +304,60 @@ def test_the_plot_leaves_out_what_is_far_away_a_tie_or_at_the_first_call():
     assert not crossings(comparison_of(eager=timing(1.0, 0.02), static=timing(30.0, 0.001)))
     assert not crossings(comparison_of(eager=timing(1.0, 0.02), static=timing(0.9, 0.001)))
     assert not crossings(comparison_of(replay=timing(1.0, 0.0201), static=timing(1.02, 0.02)))
+
+
+def random_timings(made):
+    """Three modes whose calls cost whole numbers, so that sums are exact."""
+    return {
+        mode: timing(
+            made.randint(1, 4000),
+            made.randint(1, 40),
+            calls=made.randint(6, 30),
+            warmup=[made.randint(1, 300) for _ in range(made.randint(0, 9))],
+        )
+        for mode in made.sample(MODES, made.randint(2, 3))
+    }
+
+
+def test_every_stage_is_the_cheapest_mode_from_its_start_to_the_next_one():
+    made = random.Random(1)
+    for _ in range(200):
+        timings = random_timings(made)
+        found = stages(timings)
+        assert found[0].start == 1
+        for calls in (made.randint(1, 60), made.randint(1, 5000), *(s.start for s in found)):
+            stage = [stage for stage in found if stage.start <= calls][-1]
+            totals = {mode: t.seconds_of(calls) for mode, t in timings.items()}
+            assert totals[stage.mode] == min(totals.values())
+
+
+def test_what_a_recommendation_by_the_number_of_calls_says_holds_for_every_number():
+    made = random.Random(2)
+    for _ in range(200):
+        timings = random_timings(made)
+        told = recommend(timings, {})
+        start = told.sentence.split(" on")[0].split()[-1]
+        start = 1 if start == "call" else int(start)
+        others = set(timings) - {told.mode, *told.ties}
+        for calls in (start, start + made.randint(0, 60), start + made.randint(0, 5000)):
+            totals = {mode: t.seconds_of(calls) for mode, t in timings.items()}
+            assert all(totals[told.mode] < totals[other] for other in others)
+        if told.sentence.split(".")[0].endswith(" for fewer"):
+            (first, *_) = told.stages
+            fewer = made.randint(1, start - 1)
+            assert f"; {first.mode} for fewer" in told.sentence
+            assert timings[first.mode].seconds_of(fewer) == min(
+                t.seconds_of(fewer) for t in timings.values()
+            )
+
+
+def test_for_a_plan_no_mode_is_cheaper_than_the_recommended_one_and_those_that_tie():
+    made = random.Random(3)
+    for _ in range(200):
+        timings, calls = random_timings(made), made.randint(1, 2000)
+        told = recommend(timings, {}, planned_calls=calls)
+        cheapest = min(told.predicted_seconds, key=told.predicted_seconds.__getitem__)
+        assert cheapest in (told.mode, *told.ties)
+        assert told.sentence.startswith(f"{told.mode} for {calls} call")
+        far = told.predicted_seconds[told.mode] - told.predicted_seconds[cheapest]
+        assert far <= sum(told.margin_seconds[mode] for mode in (told.mode, cheapest))
