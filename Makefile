@@ -39,6 +39,7 @@ parity: $(installed) $(peers_installed)
 benchmarks: $(installed) $(peers_installed)
 	$(bin)/python benchmarks/dispatch.py
 	$(bin)/python benchmarks/dispatch_paths.py
+	$(bin)/python benchmarks/break_even.py
 	$(bin)/python benchmarks/article_step.py --peers-python $(PARITY_VENV)/bin/python
 	$(bin)/python benchmarks/replay.py --peers-python $(PARITY_VENV)/bin/python
 

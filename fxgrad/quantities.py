@@ -1,6 +1,15 @@
-"""Quantities in words: counts of bytes and of floating-point operations with the unit that fits."""
+"""Quantities in words: durations, sizes and counts with three digits and the unit that fits."""
 
 from __future__ import annotations
+
+
+def in_seconds(seconds: float) -> str:
+    """A duration with three digits and the unit that fits: ``1.23 ms``."""
+    for size, unit in ((1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms")):
+        words = f"{seconds / size:.3g}"
+        if float(words) < 1000:
+            return f"{words} {unit}"
+    return f"{seconds:.3g} s" if seconds < 1000 else f"{seconds:.0f} s"
 
 
 def in_bytes(count: float | None) -> str:

@@ -77,6 +77,15 @@ def test_compare_prints_the_table_and_writes_every_view(folder, capsys):
     assert (folder / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_compare_recommends_a_mode_for_the_planned_calls(folder, capsys):
+    arguments = ["compare", "mine:double", "--args", "mine:make", "--calls", "3"]
+    assert main([*arguments, "--planned-calls", "900", "--json", "data.json"]) == 0
+    told = json.loads((folder / "data.json").read_text())["recommendation"]
+    assert told["planned_calls"] == 900
+    assert set(told["predicted_seconds"]) == {"eager", "static", "replay"}
+    assert f"Recommended: {told['mode']} for 900 calls: " in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("target", ["mine:Net.forward", "mine.py:double", "./mine.py:double"])
 def test_a_target_is_a_module_or_a_file_and_may_be_inside_a_class(folder, capsys, target):
     assert main(["compare", target, "--args", "mine:make", "--calls", "1"]) == 0
@@ -175,6 +184,7 @@ def test_demo_trains_in_every_mode_with_equal_losses(tmp_path, capsys):
     losses = [run["losses"] for run in measured["training"].values()]
     assert len(losses[0]) == len(losses[1]) == 44
     assert measured["largest_difference"] < 1e-5
+    assert measured["recommendation"]["planned_calls"] == 44
     assert measured["timings"]["static"]["stats"]["programs"] == 1
     assert page.read_text().count("<svg") == 2
 

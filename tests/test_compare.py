@@ -1,6 +1,5 @@
 """Comparisons: what is measured, what is predicted from it, and its views as data."""
 
-import dataclasses
 import json
 import math
 
@@ -11,17 +10,12 @@ import pytest
 
 import fxgrad as fx
 from fxgrad.comparison.measure import largest_difference
-from fxgrad.comparison.table import in_seconds, rows, sentences
-from fxgrad.comparison.timing import (
-    Timing,
-    break_evens,
-    measured_break_even,
-    predict_break_even,
-)
+from fxgrad.comparison.table import rows, sentences
+from fxgrad.comparison.timing import Timing
 from fxgrad.errors import DataError, ModeError, ValueDependenceError
 from fxgrad.execution.stats import Stats
 from fxgrad.modes import MODES
-from fxgrad.quantities import in_bytes
+from fxgrad.quantities import in_bytes, in_seconds
 
 
 def fun(x):
@@ -129,48 +123,6 @@ def test_the_largest_difference_is_relative_to_the_largest_value_and_sees_every_
     assert largest_difference([np.array([0.0]), np.array([0.0])]) == 0
 
 
-@pytest.mark.parametrize(
-    ("fast", "slow", "call"),
-    [
-        ((10.0, 1.0), (1.0, 2.0), 11),  # after 10 calls both have taken 19
-        ((10.0, 1.0), (1.0, 2.5), 8),
-        ((1.0, 1.0), (2.0, 2.0), 1),
-        ((2.0, 1.0), (2.0, 2.0), 2),
-        ((2.0, 1.0), (1.0, 1.0), None),
-    ],
-)
-def test_a_predicted_break_even_is_the_measured_one_of_calls_that_cost_as_predicted(
-    fast, slow, call
-):
-    fast, slow = timing(*fast), timing(*slow)
-    measured = measured_break_even(fast.all_seconds, slow.all_seconds)
-    assert measured == call
-    assert predict_break_even(fast, slow, measured) == call
-
-
-def test_a_prediction_that_the_calls_have_refuted_is_not_told():
-    fast, slow = timing(1.0, 1.0), timing(1.5, 2.0)
-    fast = dataclasses.replace(fast, warmup_seconds=(500.0,))
-    slow = dataclasses.replace(slow, warmup_seconds=(2.0,))
-    (found,) = break_evens({"eager": slow, "static": fast})
-    assert (found.measured, found.predicted) == (None, 500)
-
-
-def test_a_break_even_must_last():
-    assert measured_break_even([5, 1, 1, 1, 9, 1, 1], [4, 3, 3, 1, 1, 1, 1]) is None
-    assert measured_break_even([5, 1, 1, 1, 5, 1, 1], [4, 3, 3, 1, 1, 2, 3]) == 7
-
-
-def test_every_pair_of_modes_has_a_break_even():
-    (found,) = break_evens({"eager": timing(1.0, 2.0), "static": timing(10.0, 1.0)})
-    assert (found.mode, found.over, found.predicted, found.measured) == (
-        "static",
-        "eager",
-        11,
-        11,
-    )
-
-
 def comparison_of(**timings):
     measured = fx.compare(fun, jnp.ones((2, 2)), calls=1)
     return fx.Comparison(
@@ -192,8 +144,9 @@ def test_the_table_says_what_was_measured():
     assert cells["break-even call"] == ("–", "7")
     assert cells["program memory"] == ("n/a", "n/a")
     assert sentences(comparison) == [
+        "Recommended: static from call 7 on; eager for fewer.",
         "static is 20 times as fast as eager, by the median call.",
-        "static overtakes eager at call 7, measured.",
+        "static overtook eager at call 7, measured.",
         "Largest relative difference between the modes' outputs: 1.0e-07.",
     ]
     for text in (*cells, "a <b> & c", "jax "):
@@ -202,7 +155,9 @@ def test_the_table_says_what_was_measured():
 
 def test_a_break_even_beyond_the_calls_is_predicted():
     comparison = comparison_of(eager=timing(1.0, 0.02), static=timing(9.0, 0.001))
-    assert "static overtakes eager at call 423, predicted." in sentences(comparison)
+    cells = {row.label: row.cells for row in rows(comparison)}
+    assert cells["break-even call"] == ("–", "~423")
+    assert "static overtakes eager at call 423, predicted (356 to 496)." in sentences(comparison)
 
 
 def test_json_holds_all_that_was_measured():

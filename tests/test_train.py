@@ -331,3 +331,19 @@ def test_a_training_comparison_holds_equal_losses_and_exact_counts():
     assert comparison.timings["eager"].stats.python_runs == 8
     assert comparison.largest_difference < 1e-5
     assert "test loss" in comparison.table()
+    told = comparison.recommendation
+    assert told.planned_calls == 8
+    measured = {mode: comparison.timings[mode].total_seconds for mode in MODES}
+    assert told.predicted_seconds == pytest.approx(measured)
+
+
+def test_a_training_comparison_keeps_a_step_that_can_be_called_again():
+    subject = compared(loss, [DATA]).subject
+    _, metrics = subject.fun(*subject.args)
+    assert np.isclose(metrics["loss"], loss(subject.args[0].params, DATA))
+
+
+def test_a_plan_for_a_training_is_another_number_of_steps():
+    assert compared(loss, [DATA], planned_calls=1000).recommendation.planned_calls == 1000
+    with pytest.raises(OptionError, match="planned_calls=0"):
+        compared(loss, [DATA], planned_calls=0)

@@ -28,6 +28,7 @@ def add_parser(subparsers: Any) -> None:
         "--modes", nargs="+", choices=MODES, default=list(MODES), help="which ones (all)"
     )
     parser.add_argument("--calls", type=positive, default=50, help="steady calls in each mode (50)")
+    parser.add_argument("--planned-calls", type=positive, help="recommend a mode for so many calls")
     parser.add_argument("--html", type=Path, help="write an HTML page here")
     parser.add_argument("--json", type=Path, help="write all that was measured here")
     parser.add_argument("--plot", type=Path, help="draw the curves here: .png, .svg or .pdf")
@@ -41,6 +42,12 @@ def run(options: argparse.Namespace) -> int:
     arguments = arguments_from(options.args)
     check_call(options.target, function, arguments)
     with in_one_line(options.target):
-        comparison = compare(function, *arguments, modes=options.modes, calls=options.calls)
+        comparison = compare(
+            function,
+            *arguments,
+            modes=options.modes,
+            calls=options.calls,
+            planned_calls=options.planned_calls,
+        )
     write(comparison, page=options.html, data=options.json, plot=options.plot)
     return 0

@@ -27,6 +27,7 @@ class Entrant:
         self.mode: Mode = mode
         self._function = function
         self._seconds: list[float] = []
+        self._building_calls: list[int] = []
         self._work = Work()
 
     @property
@@ -36,19 +37,35 @@ class Entrant:
 
     def call(self, *args: Any) -> Any:
         """Call once, wait for the result, and note the seconds."""
-        args = jax.block_until_ready(self._copied_if_donated(args))
+        args = jax.block_until_ready(self.copied_if_donated(args))
         mark = heard.all_work
         with within_mode(self.mode):  # inner Functions too
             start = time.perf_counter()
             output = jax.block_until_ready(self._function(*args))
             self._seconds.append(time.perf_counter() - start)
-        self._work = self._work.plus(heard.all_work.since(mark))
+        if heard.all_work is not mark:
+            self._work = self._work.plus(heard.all_work.since(mark))
+            self._building_calls.append(len(self._seconds))
         return output
 
-    def timing(self, *args: Any, warmup: int, memory: bool) -> Timing:
-        """What the calls so far cost; `args` as of a call, to ask for the program's memory."""
+    @property
+    def is_to_fold(self) -> bool:
+        """Whether replay has met a decision, so that after some quiet calls it will build more."""
+        return self.mode == "replay" and self._function.stats().host_reads > 0
+
+    def timing(self, *args: Any, warmup: int, settling: int, memory: bool) -> Timing:
+        """What the calls so far cost.
+
+        Args:
+          args: as of a call, to ask for the program's memory.
+          warmup: calls after the first that are not steady.
+          settling: so many calls after the first are not steady if programs were still built.
+          memory: whether to ask for it.
+        """
         stats = self._function.stats()
-        args = self._copied_if_donated(args)
+        args = self.copied_if_donated(args)
+        built = [number for number in self._building_calls if number <= 1 + settling]
+        warmup = max([warmup, *(number - 1 for number in built)])
         is_one_program = memory and "static" in stats.calls_by_mode
         return Timing(
             first_seconds=self._seconds[0],
@@ -60,8 +77,9 @@ class Entrant:
             program_bytes=_program_bytes(self._function, *args) if is_one_program else None,
         )
 
-    def _copied_if_donated(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        return jax.tree.map(_copied, args) if self._function.donates else args
+    def copied_if_donated(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments, and new arrays for all of them if a call may take over some."""
+        return jax.tree.map(copied, args) if self._function.donates else args
 
 
 def rotated(entrants: Sequence[T], turn: int) -> tuple[T, ...]:
@@ -83,5 +101,6 @@ def _program_bytes(function: Any, *args: Any) -> int | None:
     )
 
 
-def _copied(leaf: Any) -> Any:
+def copied(leaf: Any) -> Any:
+    """A new array of equal values; what is no array of JAX is itself."""
     return jnp.copy(leaf) if isinstance(leaf, jax.Array) else leaf

@@ -13,11 +13,13 @@ import numpy as np
 
 from fxgrad.comparison.entrant import Entrant, rotated
 from fxgrad.comparison.environment import this_environment
-from fxgrad.comparison.result import Comparison
+from fxgrad.comparison.record import check_planned_calls
+from fxgrad.comparison.result import Comparison, Subject
 from fxgrad.errors import OptionError, ValueDependenceError
 from fxgrad.execution.function import Function, function
 from fxgrad.execution.method import BoundFunction
 from fxgrad.modes import MODES, Mode, check_modes
+from fxgrad.replay.promotion import FIRST_PATIENCE
 
 
 def compare(
@@ -28,8 +30,11 @@ def compare(
     warmup: int = 2,
     max_seconds: float = 30.0,
     memory: bool = True,
+    planned_calls: int | None = None,
 ) -> Comparison:
-    """Measure `fun` in every mode: first call, steady calls, programs, memory, agreement.
+    """Measure `fun` in every mode, and recommend one.
+
+    Measured are the first call, steady calls, programs, memory and agreement.
 
     Each mode gets a Function of its own with an empty cache. The modes take turns call by call, in
     an order that rotates, so that a drift of the machine's speed hits all alike. Every call is
@@ -41,43 +46,53 @@ def compare(
       args: its arguments.
       modes: the modes to compare.
       calls: steady calls in each mode, at least 1.
-      warmup: calls between the first and the steady ones, not counted as steady.
+      warmup: calls between the first and the steady ones, not counted as steady; at least 8 where
+        replay has met a decision, since it folds what it has recorded after so many.
       max_seconds: stop after this many seconds of steady calls, but not before the 5th of each.
       memory: ask the compiler what the static program takes; it is built once more for that.
+      planned_calls: how many calls will be made, for the recommendation; without it, that is by
+        the number of calls.
 
     Returns:
       A `Comparison`. A mode that cannot run `fun` because Python needs a value is listed in its
       `failures`.
 
     Raises:
-      OptionError: fewer than 1 call, fewer than 0 to warm up, or no modes.
+      OptionError: fewer than 1 call, measured or planned, fewer than 0 to warm up, or no modes.
       ModeError: one of `modes` is not a mode.
       ValueDependenceError: no mode could run `fun`.
     """
     modes = check_modes(modes)
+    _check_options(modes, calls, warmup)
+    check_planned_calls(planned_calls)
+    entrants: dict[Mode, Entrant] = {mode: Entrant(mode, _fresh(fun, mode)) for mode in modes}
+    outputs, failures = _first_calls(entrants, args)
+    running = list(entrants.values())
+    settling = FIRST_PATIENCE if any(e.is_to_fold for e in running) else 0
+    _take_turns(running, args, max(warmup, settling), max_seconds=math.inf)
+    _take_turns(running, args, calls, max_seconds)
+    return Comparison(
+        title=getattr(fun, "__qualname__", repr(fun)),
+        unit="call",
+        timings={
+            mode: entrant.timing(*args, warmup=warmup, settling=settling, memory=memory)
+            for mode, entrant in entrants.items()
+        },
+        failures=failures,
+        largest_difference=largest_difference(outputs),
+        environment=this_environment(),
+        planned_calls=planned_calls,
+        subject=Subject(fun, running[0].copied_if_donated(args)),
+    )
+
+
+def _check_options(modes: Sequence[Mode], calls: int, warmup: int) -> None:
     if calls < 1 or warmup < 0 or not modes:
         raise OptionError(
             f"calls={calls}, warmup={warmup}, modes={modes!r}: a comparison has at least 1 steady "
             "call, 0 calls to warm up, and 1 mode.",
             option="calls",
         )
-    entrants: dict[Mode, Entrant] = {mode: Entrant(mode, _fresh(fun, mode)) for mode in modes}
-    outputs, failures = _first_calls(entrants, args)
-    for _ in range(warmup):
-        for entrant in entrants.values():
-            entrant.call(*args)
-    _steady_calls(list(entrants.values()), args, calls, max_seconds)
-    return Comparison(
-        title=getattr(fun, "__qualname__", repr(fun)),
-        unit="call",
-        timings={
-            mode: entrant.timing(*args, warmup=warmup, memory=memory)
-            for mode, entrant in entrants.items()
-        },
-        failures=failures,
-        largest_difference=largest_difference(outputs),
-        environment=this_environment(),
-    )
 
 
 def largest_difference(outputs: Sequence[Any]) -> float | None:
@@ -137,8 +152,8 @@ def _first_calls(
     return outputs, {mode: str(error) for mode, error in failures.items()}
 
 
-def _steady_calls(
-    entrants: list[Entrant], args: tuple[Any, ...], calls: int, max_seconds: float
+def _take_turns(
+    entrants: Sequence[Entrant], args: tuple[Any, ...], calls: int, max_seconds: float
 ) -> None:
     start = time.perf_counter()
     for turn in range(calls):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from fxgrad.comparison.curves import crossings, curves
 from fxgrad.comparison.record import Record
 from fxgrad.errors import DataError, MissingExtraError
 
@@ -75,22 +76,32 @@ def svg_of_losses(comparison: Record) -> str:
 
 
 def draw_times(comparison: Record, axes: Axes) -> None:
-    """The running total of seconds, one line for each mode, with the crossings marked."""
-    totals = {m: np.cumsum(t.all_seconds) for m, t in comparison.timings.items()}
-    for colour, (mode, total) in zip(_COLOURS, totals.items(), strict=False):
-        axes.plot(np.arange(1, len(total) + 1), total, label=mode, color=colour, linewidth=1.8)
-    for break_even in comparison.break_evens:
-        if break_even.measured and break_even.measured > 1:
-            height = totals[break_even.mode][break_even.measured - 1]
-            axes.plot(break_even.measured, height, "o", color=INK, fillstyle="none", markersize=9)
-            axes.annotate(
-                f"{break_even.mode} overtakes\nat {comparison.unit} {break_even.measured}",
-                (break_even.measured, height),
-                xytext=(12, -4),
-                textcoords="offset points",
-                color=INK,
-                verticalalignment="top",
-            )
+    """The running total of seconds, one line for each mode, with the crossings marked.
+
+    What is predicted is dotted, and its crossings are diamonds; measured ones are circles.
+    """
+    for colour, curve in zip(_COLOURS, curves(comparison), strict=False):
+        calls = np.arange(1, len(curve.measured) + 1)
+        axes.plot(calls, curve.measured, label=curve.mode, color=colour, linewidth=1.8)
+        if curve.predicted:
+            ends = ((calls[-1], curve.predicted[0]), (curve.measured[-1], curve.predicted[1]))
+            axes.plot(*ends, color=colour, linewidth=1.2, linestyle=":")
+    for crossing in crossings(comparison):
+        at = (crossing.call, crossing.seconds)
+        marker = "o" if crossing.is_measured else "D"
+        size = 9 if crossing.is_measured else 7
+        axes.plot(*at, marker, color=INK, fillstyle="none", markersize=size)
+        is_right = crossing.call > sum(axes.get_xlim()) / 2
+        axes.annotate(
+            crossing.label,
+            at,
+            xytext=(-8, 6) if is_right else (12, -4),
+            textcoords="offset points",
+            color=INK,
+            horizontalalignment="right" if is_right else "left",
+            verticalalignment="bottom" if is_right else "top",
+        )
+    axes.margins(y=0.12)
     axes.set_xlabel(comparison.unit)
     axes.set_ylabel("seconds so far")
     axes.set_ylim(bottom=0)

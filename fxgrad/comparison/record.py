@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fxgrad.comparison.break_even import BreakEven, break_evens
 from fxgrad.comparison.environment import Environment
-from fxgrad.comparison.timing import BreakEven, Timing, break_evens
+from fxgrad.comparison.recommendation import Recommendation, recommend
+from fxgrad.comparison.timing import Timing
+from fxgrad.errors import OptionError
 from fxgrad.modes import Mode
 
 
@@ -43,6 +46,7 @@ class Record:
         training: between their losses); None for fewer than two modes or outputs without numbers.
       environment: device and versions.
       training: for a training, what each mode reached.
+      planned_calls: how many calls the recommendation is for; None if that is not known.
     """
 
     title: str
@@ -52,11 +56,19 @@ class Record:
     largest_difference: float | None
     environment: Environment
     training: Mapping[Mode, TrainingRun] = field(default_factory=dict)
+    planned_calls: int | None = None
 
     @property
     def break_evens(self) -> tuple[BreakEven, ...]:
         """Which mode overtakes which, and when."""
         return break_evens(self.timings)
+
+    @property
+    def recommendation(self) -> Recommendation:
+        """Which mode that ran to take, for the planned calls or by the number of calls, and why."""
+        return recommend(
+            self.timings, self.failures, planned_calls=self.planned_calls, unit=self.unit
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """All that was measured, as plain values."""
@@ -66,6 +78,8 @@ class Record:
             "timings": {mode: timing.to_dict() for mode, timing in self.timings.items()},
             "failures": dict(self.failures),
             "break_evens": [break_even.to_dict() for break_even in self.break_evens],
+            "recommendation": self.recommendation.to_dict() if self.timings else None,
+            "planned_calls": self.planned_calls,
             "largest_difference": self.largest_difference,
             "environment": self.environment.to_dict(),
             "training": {mode: run.to_dict() for mode, run in self.training.items()},
@@ -74,6 +88,20 @@ class Record:
     def to_json(self) -> str:
         """`to_dict` as JSON; numbers that are not finite, which JSON lacks, are null."""
         return json.dumps(_finite(self.to_dict()), indent=1, allow_nan=False)
+
+
+def check_planned_calls(planned_calls: int | None) -> None:
+    """Refuse a plan of no calls.
+
+    Raises:
+      OptionError: `planned_calls` is less than 1.
+    """
+    if planned_calls is not None and planned_calls < 1:
+        raise OptionError(
+            f"planned_calls={planned_calls}: a plan has at least 1 call. Leave it out for a "
+            "recommendation by the number of calls.",
+            option="planned_calls",
+        )
 
 
 def _finite(value: Any) -> Any:

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from fxgrad.comparison.record import Record
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What was compared, for more views of it: the function, and the arguments of a call.
+
+    Arguments that a call may take over are copies, which no call has had yet.
+    """
+
+    fun: Callable[..., Any]
+    args: tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -13,7 +26,12 @@ class Comparison(Record):
     """One function in every mode: what each cost, and how far their results are apart.
 
     Printing it prints the table. Each view brings the packages that it draws with.
+
+    Attributes:
+      subject: what was compared; no part of its data.
     """
+
+    subject: Subject | None = field(default=None, compare=False, repr=False)
 
     def table(self) -> str:
         """A text table: a column for each mode, a row for each fact."""

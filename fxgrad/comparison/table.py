@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -12,10 +13,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from fxgrad.comparison.break_even import BreakEven
 from fxgrad.comparison.record import Record
-from fxgrad.comparison.timing import BreakEven, Timing
+from fxgrad.comparison.timing import Timing
 from fxgrad.modes import Mode
-from fxgrad.quantities import in_bytes
+from fxgrad.quantities import in_bytes, in_seconds
 
 # Modes differ by rounding: some 1e-7 in float32, more where errors add up.
 DISAGREEMENT: Final = 1e-2
@@ -28,7 +30,8 @@ LEGEND: Final = {
     "compiling": "seconds in which they were traced, lowered and built",
     "Python runs": "how often the function's Python code ran",
     "program memory": "what the compiled program takes, arguments and results included",
-    "break-even": "from here on the total, first call included, is less than the slower mode's",
+    "break-even": "from here on the total, first call included, is less than the slower modes'; "
+    "~ is predicted, from the calls before the steady ones and the medians",
 }
 
 
@@ -67,16 +70,13 @@ def rows(comparison: Record) -> list[Row]:
 
 
 def sentences(comparison: Record) -> list[str]:
-    """What the table means: ratios, break-evens, differences, and what could not run."""
-    found = []
+    """What the table means: which mode to take, ratios, break-evens, what could not run."""
+    found = [f"Recommended: {comparison.recommendation}"] if comparison.timings else []
     for break_even in comparison.break_evens:
         fast, slow = comparison.timings[break_even.mode], comparison.timings[break_even.over]
-        ratio = slow.median_seconds / fast.median_seconds
-        found.append(
-            f"{break_even.mode} is {ratio:.3g} times as fast as {break_even.over}, by the median "
-            f"{comparison.unit}."
-        )
-        found.append(_in_words(break_even, comparison.unit))
+        found.append(_ratio_in_words(break_even, fast, slow, comparison.unit))
+        if break_even.measured is not None or not break_even.is_tie:
+            found.append(_in_words(break_even, comparison.unit))
     found += _agreement(comparison)
     found += [f"{mode} could not run it: {why}" for mode, why in comparison.failures.items()]
     return found
@@ -114,15 +114,6 @@ def text_table(comparison: Record) -> str:
     return "\n".join(line.rstrip() for line in text.getvalue().strip("\n").splitlines())
 
 
-def in_seconds(seconds: float) -> str:
-    """A duration with three digits and the unit that fits: ``1.23 ms``."""
-    for size, unit in ((1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms")):
-        words = f"{seconds / size:.3g}"
-        if float(words) < 1000:
-            return f"{words} {unit}"
-    return f"{seconds:.3g} s" if seconds < 1000 else f"{seconds:.0f} s"
-
-
 def _cell(comparison: Record, mode: Mode, fact: Callable[[Timing], str]) -> str:
     return fact(comparison.timings[mode]) if mode in comparison.timings else "–"
 
@@ -133,22 +124,40 @@ def _break_even_row(comparison: Record) -> Iterator[Row]:
         return
     cells = []
     for mode in modes_of(comparison):
-        own = [b for b in comparison.break_evens if b.mode == mode]
-        calls = [b.measured if b.measured is not None else b.predicted for b in own]
-        known = [call for call in calls if call is not None]
-        cells.append(str(max(known)) if known and len(known) == len(calls) else "–")
+        own = [b for b in comparison.break_evens if b.mode == mode and not b.is_tie]
+        last = max(own, key=lambda b: math.inf if b.call is None else b.call, default=None)
+        call = None if last is None else last.call
+        is_predicted = last is not None and last.measured is None
+        cells.append("–" if call is None else f"~{call}" if is_predicted else str(call))
     yield Row(f"break-even {comparison.unit}", tuple(cells))
+
+
+def _ratio_in_words(break_even: BreakEven, fast: Timing, slow: Timing, unit: str) -> str:
+    mode, over = break_even.mode, break_even.over
+    if break_even.is_tie:
+        return f"{mode} and {over} cost the same within their spread, by the median {unit}."
+    ratio = slow.median_seconds / fast.median_seconds
+    return f"{mode} is {ratio:.3g} times as fast as {over}, by the median {unit}."
 
 
 def _in_words(break_even: BreakEven, unit: str) -> str:
     mode, over = break_even.mode, break_even.over
     if break_even.measured == 1:
-        return f"{mode} is ahead of {over} from the first {unit}."
+        return f"{mode} was ahead of {over} from the first {unit}."
     if break_even.measured is not None:
-        return f"{mode} overtakes {over} at {unit} {break_even.measured}, measured."
-    if break_even.predicted is not None:
-        return f"{mode} overtakes {over} at {unit} {break_even.predicted}, predicted."
-    return f"{mode} does not overtake {over}."
+        return f"{mode} overtook {over} at {unit} {break_even.measured}, measured."
+    if break_even.predicted is None:
+        return f"{mode} did not overtake {over}."
+    return (
+        f"{mode} overtakes {over} at {unit} {break_even.predicted}, predicted{_range(break_even)}."
+    )
+
+
+def _range(break_even: BreakEven) -> str:
+    if break_even.between is None:
+        return ""
+    earliest, latest = break_even.between
+    return f" ({earliest} to {latest})" if latest else f" ({earliest} at the earliest)"
 
 
 def _training_rows(comparison: Record) -> Iterator[Row]:

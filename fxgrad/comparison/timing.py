@@ -1,17 +1,22 @@
-"""Timings of one mode, and the call at which one mode's total overtakes another's."""
+"""Timings of one mode: what its calls cost, what more of them would, and how far that may be off.
+
+What becomes of the timings of several modes belongs to `break_even` and `recommendation`.
+"""
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from fxgrad.execution.stats import Stats
-from fxgrad.modes import Mode
+
+# What the calls before the steady ones, and the median steady call, differ by from one process to
+# another. Measured by benchmarks/break_even.py.
+HEAD_VARIES: Final = 0.1
+MEDIAN_VARIES: Final = 0.05
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,18 @@ class Timing:
         return float(np.median(self.steady_seconds))
 
     @property
+    def median_margin(self) -> float:
+        """Seconds that the median may be off: by its own calls, and from process to process.
+
+        Of its own calls it is half the interval that holds the median of 95 % of such samples,
+        by their order.
+        """
+        ordered, count = np.sort(self.steady_seconds), len(self.steady_seconds)
+        below = max(0, math.floor((count - 1.96 * math.sqrt(count)) / 2))
+        by_calls = float(ordered[count - 1 - below] - ordered[below]) / 2
+        return math.hypot(by_calls, MEDIAN_VARIES * self.median_seconds)
+
+    @property
     def spread_seconds(self) -> tuple[float, float]:
         """The 10th and the 90th percentile of the steady calls."""
         low, high = np.percentile(self.steady_seconds, (10, 90))
@@ -63,6 +80,16 @@ class Timing:
         """The sum over every call."""
         return math.fsum(self.all_seconds)
 
+    def seconds_of(self, calls: int) -> float:
+        """The total of `calls` calls: as measured, and a median call for each further one."""
+        known = self.all_seconds[:calls]
+        return math.fsum(known) + (calls - len(known)) * self.median_seconds
+
+    def margin_of(self, calls: int) -> float:
+        """Seconds that `seconds_of` may be off, were the calls made again in a new process."""
+        head = self.head_seconds[:calls]
+        return math.hypot(HEAD_VARIES * math.fsum(head), (calls - len(head)) * self.median_margin)
+
     def to_dict(self) -> dict[str, Any]:
         """The timing as plain values."""
         return {
@@ -70,6 +97,7 @@ class Timing:
             "warmup_seconds": list(self.warmup_seconds),
             "steady_seconds": list(self.steady_seconds),
             "median_seconds": self.median_seconds,
+            "median_margin": self.median_margin,
             "spread_seconds": list(self.spread_seconds),
             "total_seconds": self.total_seconds,
             "programs": self.programs,
@@ -77,66 +105,3 @@ class Timing:
             "stats": self.stats.to_dict(),
             "program_bytes": self.program_bytes,
         }
-
-
-@dataclass(frozen=True)
-class BreakEven:
-    """From which call on the total of `mode` is less than that of `over`, and stays so.
-
-    Attributes:
-      measured: from the calls as they were; None if not within them.
-      predicted: from the calls before the steady ones, with the median for every steady one; where
-        the measured calls had no break-even, from their total and the medians. None if never.
-    """
-
-    mode: Mode
-    over: Mode
-    predicted: int | None
-    measured: int | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The break-even as plain values."""
-        return {
-            "mode": self.mode,
-            "over": self.over,
-            "predicted": self.predicted,
-            "measured": self.measured,
-        }
-
-
-def break_evens(timings: Mapping[Mode, Timing]) -> tuple[BreakEven, ...]:
-    """One for every pair of modes: the one with the faster steady call over the other."""
-    found = []
-    for a, b in itertools.combinations(timings, 2):
-        fast, slow = sorted((a, b), key=lambda mode: timings[mode].median_seconds)
-        measured = measured_break_even(timings[fast].all_seconds, timings[slow].all_seconds)
-        found.append(
-            BreakEven(
-                mode=fast,
-                over=slow,
-                predicted=predict_break_even(timings[fast], timings[slow], measured),
-                measured=measured,
-            )
-        )
-    return tuple(found)
-
-
-def predict_break_even(fast: Timing, slow: Timing, measured: int | None) -> int | None:
-    """The call from which `fast` is ahead if every further call costs its median."""
-    known = (timing.head_seconds if measured else timing.all_seconds for timing in (fast, slow))
-    fast_known, slow_known = known
-    calls = min(len(fast_known), len(slow_known))
-    behind = math.fsum(fast_known[:calls]) - math.fsum(slow_known[:calls])
-    gain = slow.median_seconds - fast.median_seconds
-    if behind < 0:
-        return measured_break_even(fast_known, slow_known)
-    return None if gain <= 0 else calls + 1 + math.floor(behind / gain)
-
-
-def measured_break_even(fast: Sequence[float], slow: Sequence[float]) -> int | None:
-    """The call, from 1, from which the running total of `fast` stays below that of `slow`."""
-    length = min(len(fast), len(slow))
-    behind = np.cumsum(fast[:length]) >= np.cumsum(slow[:length])
-    if behind[-1]:
-        return None
-    return 1 if not behind.any() else int(np.flatnonzero(behind)[-1]) + 2

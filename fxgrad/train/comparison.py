@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 import optax
 
-from fxgrad.comparison.entrant import Entrant, rotated
+from fxgrad.comparison.entrant import Entrant, copied, rotated
 from fxgrad.comparison.environment import this_environment
-from fxgrad.comparison.record import TrainingRun
-from fxgrad.comparison.result import Comparison
+from fxgrad.comparison.record import TrainingRun, check_planned_calls
+from fxgrad.comparison.result import Comparison, Subject
 from fxgrad.comparison.timing import Timing
 from fxgrad.errors import DataError, ValueDependenceError
 from fxgrad.modes import MODES, Mode, check_modes
@@ -40,6 +41,7 @@ def compare_training(
     evaluate: Evaluate | None = None,
     progress: bool | None = None,
     title: str = "training",
+    planned_calls: int | None = None,
 ) -> Comparison:
     """Train from the same state on the same batches in every mode, and compare.
 
@@ -55,6 +57,7 @@ def compare_training(
       evaluate: a function of the last state that returns named scalars.
       progress: as for `fit`.
       title: what the comparison is called.
+      planned_calls: how many steps the recommendation is for; by default those of all epochs.
 
     Returns:
       A `Comparison` whose `training` holds the losses and the evaluation of each mode. A mode that
@@ -62,10 +65,11 @@ def compare_training(
 
     Raises:
       DataError: there are no batches, or they can be read only once.
-      OptionError: `epochs` is less than 1.
+      OptionError: `epochs` or `planned_calls` is less than 1.
       ValueDependenceError: no mode could run the loss.
     """
     check_epochs(epochs)
+    check_planned_calls(planned_calls)
     trainees: dict[Mode, _Trainee] = {
         mode: _Trainee(mode, loss, optimizer, state) for mode in check_modes(modes)
     }
@@ -95,7 +99,16 @@ def compare_training(
         largest_difference=_largest_loss_difference(list(runs.values())),
         environment=this_environment(),
         training=runs,
+        planned_calls=planned_calls or len(next(iter(runs.values())).losses),
+        subject=_subject(loss, optimizer, state, batch),
     )
+
+
+def _subject(
+    loss: Callable[..., Any], optimizer: optax.GradientTransformation, state: TrainState, batch: Any
+) -> Subject:
+    """The step and copies of what it takes: the caller's own steps may take over the state."""
+    return Subject(make_step(loss, optimizer), jax.tree.map(copied, (state, batch)))
 
 
 def _step(
@@ -141,7 +154,8 @@ class _Trainee:
         return TrainingRun(losses=tuple(self.losses), evaluation=floats(evaluation))
 
     def timing(self, batch: Any) -> Timing:
-        return self.entrant.timing(self._state, batch, warmup=1, memory=True)
+        half = len(self.losses) // 2  # a new shape or path may come late, and is no warm-up
+        return self.entrant.timing(self._state, batch, warmup=1, settling=half, memory=True)
 
 
 def _largest_loss_difference(runs: Sequence[TrainingRun]) -> float | None:
