@@ -2,6 +2,8 @@
 
 from fxgrad.comparison.measure import compare
 from fxgrad.comparison.result import Comparison
+from fxgrad.divergence.diverge import diverge
+from fxgrad.divergence.result import Divergence
 from fxgrad.errors import FxError
 from fxgrad.execution.function import Function, function
 from fxgrad.limits import assert_no_new_paths, max_programs
@@ -11,11 +13,13 @@ from fxgrad.modes import mode
 
 __all__ = [
     "Comparison",
+    "Divergence",
     "Function",
     "FxError",
     "Model",
     "assert_no_new_paths",
     "compare",
+    "diverge",
     "from_flax",
     "function",
     "log",

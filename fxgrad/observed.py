@@ -27,7 +27,7 @@ class Observed:
       operations: all that ran, in order, at the bottom of all transforms.
       alive: for each operation the slots that Python still held when it ran, its results not
         included.
-      values: every value that was kept.
+      values: every value that was kept, those of operations with effects among them.
       output: what the function returned, with a `Slot` for each array that it computed or took.
     """
 
@@ -81,6 +81,7 @@ class _Observer:
         self._keep_values = keep_values
         self._recorder: Recorder
         self._captures: dict[int, tuple[Slot, Any]] = {}
+        self._made_by_effects: set[Slot] = set()
         self.arguments: list[Slot] = []
         self.captured: dict[Slot, Any] = {}
         self.operations: list[Operation] = []
@@ -109,9 +110,11 @@ class _Observer:
         self.operations.append(operation)
         self.alive.append(alive)
         if not self._keep_values:
-            kept = alive.union(self.arguments, self.captured)
+            kept = alive.union(self.arguments, self.captured, self._made_by_effects)
             self.values = {slot: value for slot, value in self.values.items() if slot in kept}
         self.values.update(zip(operation.results, results, strict=True))
+        if operation.has_effects:
+            self._made_by_effects.update(operation.results)
 
     def capture(self, value: Any) -> Slot:
         known = self._captures.get(id(value))
