@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from fxgrad.divergence.causes import find_cause
-from fxgrad.divergence.difference import Gap, Tolerance, as_wide, scale_of
-from fxgrad.divergence.finds import Finds, site_of
+from fxgrad.divergence.difference import Gap, Tolerance, as_wide, gap_between, scale_of
+from fxgrad.divergence.finds import find_nonfinite, site_of
 from fxgrad.divergence.locate import Sighting, locate
 from fxgrad.divergence.outcomes import (
     Leaf,
@@ -36,12 +36,6 @@ _OTHERS: Final[tuple[Mode, ...]] = ("static", "replay")
 _ZERO: Final = 1e-3
 _TINY: Final = 1e-4
 _ALIKE: Final = 1.1
-# What is seen only with captured arrays as constants, and not with them as arguments.
-_BY_FOLDING: Final = Cause(
-    "constant folding",
-    (Trial("constant folding", "captured arrays as arguments", 0.0, True),),
-    ADVICE["constant folding"],
-)
 
 
 class Examination:
@@ -72,8 +66,8 @@ class Examination:
         self._forgive_zeros(gaps)
         apart = {m: [pair for pair in g if pair[1].diverges] for m, g in gaps.items()}
         diverging = {mode: worst_of(pairs) for mode, pairs in apart.items() if pairs}
-        finds = Finds(self._program, self._leaves, outputs, masked=self._masked)
-        if not diverging and not finds.any():
+        nonfinite = find_nonfinite(self._program, self._leaves, outputs, masked=self._masked)
+        if not diverging and not nonfinite:
             return None
         found = self._find(apart, diverging) if diverging else None
         return Divergence(
@@ -82,7 +76,7 @@ class Examination:
             agreeing=tuple(mode for mode in outputs if mode not in diverging),
             failures=self._failures,
             found=found,
-            first_nonfinite=finds.by_mode(),
+            first_nonfinite=nonfinite,
             notes=tuple(self._notes),
         )
 
@@ -150,24 +144,35 @@ class Examination:
         wanted = [slot for slot in dict.fromkeys(slots) if slot in self._program.makers]
         seen = locate(self._program, wanted, self._tolerance) if wanted else None
         if seen is not None:
-            return self._found(self._program, seen, None)
+            cause = find_cause(self._program, seen, self._tolerance)
+            return self._found(self._program, seen, cause)
         folding = Program(self._observed, self._options, embed=True)
         seen = locate(folding, wanted, self._tolerance) if wanted else None
         if seen is not None:
-            return self._found(folding, seen, _BY_FOLDING)
+            return self._found(folding, seen, self._cause_with_constants(folding, seen))
         self._notes.append(
             "the operations that eager ran, compiled as one program, do not show it: it comes "
             f"from how {' and '.join(diverging)} puts the program together"
         )
         return None
 
-    def _found(self, program: Program, seen: Sighting, cause: Cause | None) -> Found:
+    def _cause_with_constants(self, folding: Program, seen: Sighting) -> Cause:
+        """Why, when it is seen only with captured arrays as constants in the program."""
+        watched = [*self._program.outputs, seen.slot]
+        value = self._program.compiled_values(watched)[seen.slot]
+        gap = gap_between(seen.eager, value, self._tolerance)
+        if gap.diverges:
+            return find_cause(folding, seen, self._tolerance)
+        trial = Trial("constant folding", "captured arrays as arguments", gap.relative, True)
+        return Cause("constant folding", (trial,), ADVICE["constant folding"])
+
+    def _found(self, program: Program, seen: Sighting, cause: Cause) -> Found:
         before = seen.first_bits
         return Found(
             site=site_of(program, seen.number, seen.slot),
             gap=seen.gap,
             nearer=_nearer(program, seen),
-            cause=cause or find_cause(program, seen, self._tolerance),
+            cause=cause,
             seen=seen.seen,
             first_bits=None if before is None else site_of(program, before),
         )
@@ -178,7 +183,9 @@ def _nearer(program: Program, seen: Sighting) -> Nearer | None:
         return None
     reference = reference_values(program, [seen.slot])
     truth = reference.values[seen.slot]
-    eager, compiled = (_error(value, truth) for value in (seen.eager, seen.compiled))
+    wide = [as_wide(np.asarray(value)) for value in (seen.eager, seen.compiled)]
+    size = max(scale_of(value, truth) for value in wide) or 1.0
+    eager, compiled = (_error(value, truth, size) for value in wide)
     side: Side = "neither"
     if max(eager, compiled) > _ALIKE * min(eager, compiled):
         side = "eager" if eager < compiled else "compiled"
@@ -186,14 +193,12 @@ def _nearer(program: Program, seen: Sighting) -> Nearer | None:
     return Nearer(side, eager, compiled, None if rounded is None else rounded + 1)
 
 
-def _error(value: Any, truth: np.ndarray) -> float:
-    """The largest error relative to the size of the truth; equal infinities and NaNs are none."""
-    wide = as_wide(np.asarray(value))
+def _error(wide: np.ndarray, truth: np.ndarray, size: float) -> float:
+    """The largest error relative to a size; equal infinities and NaNs are none."""
     with np.errstate(invalid="ignore"):
         difference = np.abs(wide - truth)
     same = (wide == truth) | (np.isnan(wide) & np.isnan(truth))
     difference = np.where(same, 0.0, np.where(np.isfinite(difference), difference, np.inf))
-    size = scale_of(truth, truth) or 1.0
     return float(np.max(difference, initial=0.0)) / size
 
 

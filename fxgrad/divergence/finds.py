@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,74 +20,66 @@ from fxgrad.recorder import Slot, place_of, scope_of
 _KINDS: tuple[Badness, ...] = ("nan", "inf")
 
 
-class Finds:
-    """Looks for what is not finite: in eager op by op, for other modes in the compiled program."""
+def find_nonfinite(
+    program: Program,
+    leaves: Sequence[Leaf],
+    outputs: Mapping[str, Sequence[Any]],
+    *,
+    masked: bool,
+) -> dict[str, NonFinite]:
+    """For eager and each other mode, what was made on the way; nothing for what was given.
 
-    def __init__(
-        self,
-        program: Program,
-        leaves: Sequence[Leaf],
-        outputs: Mapping[str, Sequence[Any]],
-        *,
-        masked: bool,
-    ) -> None:
-        self._program, self._masked = program, masked
-        self._slots = [leaf.slot for leaf in leaves]
-        self._values = {"eager": [leaf.value for leaf in leaves], **outputs}
-
-    def any(self) -> bool:
-        """Whether there may be something to report."""
-        bad = (is_bad(v, kind) for vs in self._values.values() for v in vs for kind in _KINDS)
-        return (self._masked or any(bad)) and bool(self.by_mode())
-
-    def by_mode(self) -> dict[str, NonFinite]:
-        """What was made on the way in each mode; nothing for what was given."""
-        finds: dict[str, NonFinite] = {}
-        eager: _Trace | None = None
-        compiled: _Trace | None = None
-        for mode, values in self._values.items():
-            if not self._masked and not any(is_bad(v, k) for v in values for k in _KINDS):
-                continue
-            if mode == "eager":
-                trace = eager = eager or self._trace_eager()
-            else:
-                trace = compiled = compiled or self._trace_compiled()
-            find = self._find(trace, values)
+    Args:
+      program: the observed operations: eager runs them op by op, the other modes compiled.
+      leaves: eager's output.
+      outputs: the leaves that each other mode returned.
+      masked: report what reaches no output as well.
+    """
+    tracers = {"eager": functools.cache(lambda: _trace_eager(program))}
+    tracers |= dict.fromkeys(outputs, functools.cache(lambda: _trace_compiled(program)))
+    slots = [leaf.slot for leaf in leaves]
+    finds: dict[str, NonFinite] = {}
+    for mode, values in {"eager": [leaf.value for leaf in leaves], **outputs}.items():
+        if masked or any(is_bad(value, kind) for value in values for kind in _KINDS):
+            find = _find(tracers[mode](), slots, values, masked=masked)
             if find is not None:
                 finds[mode] = find
-        return finds
+    return finds
 
-    def _find(self, trace: _Trace, values: Sequence[Any]) -> NonFinite | None:
-        for kind in _KINDS:
-            ends = [s for s, v in zip(self._slots, values, strict=True) if is_bad(v, kind)]
-            number = trace.origin(ends, kind, masked=self._masked)
-            if number is not None:
-                return trace.nonfinite(number, kind)
-            if ends and not any(trace.is_marked(s, kind) for s in ends if s is not None):
-                return NonFinite(kind, None)  # the program that returns all has it otherwise
-        return None
 
-    def _trace_eager(self) -> _Trace:
-        flags = self._given()
-        for _, made in self._program.eagerly(list(self._program.makers)):
-            for slot, value in made.items():
-                flags.note(slot, value)
-        return _Trace(self._program, flags, self._program.eager_values)
+def _find(
+    trace: _Trace, slots: Sequence[Slot | None], values: Sequence[Any], *, masked: bool
+) -> NonFinite | None:
+    for kind in _KINDS:
+        ends = [s for s, v in zip(slots, values, strict=True) if is_bad(v, kind)]
+        number = trace.origin(ends, kind, masked=masked)
+        if number is not None:
+            return trace.nonfinite(number, kind)
+        if ends and not any(trace.is_marked(slot, kind) for slot in ends if slot is not None):
+            return NonFinite(kind, None)  # the program that returns all has it otherwise
+    return None
 
-    def _trace_compiled(self) -> _Trace:
-        flags = self._given()
-        wanted = list(self._program.makers)
-        for slot, value in self._program.compiled_values(wanted).items():
+
+def _trace_eager(program: Program) -> _Trace:
+    flags = _given(program)
+    for _, made in program.eagerly(list(program.makers)):
+        for slot, value in made.items():
             flags.note(slot, value)
-        return _Trace(
-            self._program, flags, lambda slots: self._program.compiled_values(list(slots))
-        )
+    return _Trace(program, flags, program.eager_values)
 
-    def _given(self) -> Flags:
-        flags = Flags()
-        for slot, value in self._program.given.items():
-            flags.note(slot, value)
-        return flags
+
+def _trace_compiled(program: Program) -> _Trace:
+    flags = _given(program)
+    for slot, value in program.compiled_values(list(program.makers)).items():
+        flags.note(slot, value)
+    return _Trace(program, flags, lambda slots: program.compiled_values(list(slots)))
+
+
+def _given(program: Program) -> Flags:
+    flags = Flags()
+    for slot, value in program.given.items():
+        flags.note(slot, value)
+    return flags
 
 
 class _Trace:

@@ -46,12 +46,16 @@ class Program:
         self.makers: Final = {
             slot: number
             for number, operation in enumerate(observed.operations)
-            if not operation.has_effects
+            if is_pure(operation)
             for slot in operation.results
         }
         self._numbers = {id(o): number for number, o in enumerate(observed.operations)}
         made = self.makers
-        self.given: Final = {s: value for s, value in observed.values.items() if s not in made}
+        self.given: Final = {
+            slot: value
+            for slot, value in observed.values.items()
+            if slot not in made and not _is_reference(jax.typeof(value))
+        }
         self.outputs: Final = tuple(dict.fromkeys(s for s in slots_of(observed) if s in made))
 
     def number_of(self, operation: Operation) -> int:
@@ -150,6 +154,12 @@ class Program:
         return list(dict.fromkeys(s for s in (*operands, *wanted) if s in self.given))
 
 
+def is_pure(operation: Operation) -> bool:
+    """Whether an operation does nothing besides its results, and knows of no mutable array."""
+    avals = (*operation.input_avals, *operation.output_avals)
+    return not operation.has_effects and not any(map(_is_reference, avals))
+
+
 def slots_of(observed: Observed) -> list[Slot]:
     """The slots in what a function returned, in order."""
     leaves = jax.tree.leaves(observed.output, is_leaf=lambda leaf: isinstance(leaf, Slot))
@@ -175,6 +185,10 @@ def _behind_barrier(values: Sequence[Any]) -> list[Any]:
         for n, value in zip(numbers, passed, strict=True):
             behind[n] = value
     return behind
+
+
+def _is_reference(aval: Any) -> bool:
+    return hasattr(aval, "inner_aval")
 
 
 def _is_plain(value: Any) -> bool:

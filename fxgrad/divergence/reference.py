@@ -83,7 +83,7 @@ class _Widener:
         if _is_bound_to_its_dtype(equation):
             return self._in_own_dtype(equation, inputs)
         try:
-            params = {name: self._wide_param(value) for name, value in equation.params.items()}
+            params = self._wide_params(equation.params)
             results = bind_with(equation.primitive, params, inputs)
             if self._careful:
                 jax.block_until_ready(results)
@@ -97,13 +97,14 @@ class _Widener:
             self.rounded_from = self.number
         return [_wide(result) for result in bind_as_is(equation, narrow)]
 
+    def _wide_params(self, params: dict[str, Any]) -> dict[str, Any]:
+        return jax.tree.map(self._wide_param, params, is_leaf=is_jaxpr)
+
     def _wide_param(self, value: Any) -> Any:
         if is_jaxpr(value):
             return self._wide_jaxpr(value)
         if isinstance(value, np.dtype):
             return _wide_dtype(value)
-        if isinstance(value, tuple) and any(is_jaxpr(item) for item in value):
-            return tuple(self._wide_param(item) for item in value)
         algorithms = (jax.lax.DotAlgorithm, jax.lax.DotAlgorithmPreset)
         return None if isinstance(value, algorithms) else value
 
