@@ -24,6 +24,7 @@ from fxgrad.divergence.equations import (
     run_equation,
 )
 from fxgrad.divergence.locate import Sighting
+from fxgrad.divergence.pieces import values_in_pieces
 from fxgrad.divergence.program import Program, Run
 from fxgrad.divergence.record import Cause, Kind, Trial
 from fxgrad.divergence.words import ADVICE
@@ -39,6 +40,7 @@ ACCUMULATES: Final = frozenset(
 )
 _PRODUCTS: Final = frozenset(["dot_general", "ragged_dot_general", "conv_general_dilated"])
 _EXCESS: Final = "xla_allow_excess_precision"
+_DISABLED: Final = "xla_disable_hlo_passes"
 _FAST_MATH: Final = "xla_cpu_enable_fast_math"
 _FAST_MIN_MAX: Final = "xla_cpu_enable_fast_min_max"
 # Each gives away something that IEEE arithmetic promises, if it has this value.
@@ -99,29 +101,43 @@ def _trials(bench: _Bench) -> Iterator[Trial]:
     yield from _without_fast_math(bench)
     yield from _without_excess_precision(bench)
     yield from _with_exact_products(bench)
-    accumulating = [n for n, o in bench.needed() if primitives_in(o) & ACCUMULATES]
-    if accumulating:
-        which = _counted(accumulating, "that sums up", "that sum up")
-        yield _trial(bench, "reduction order", f"{which} compiled on its own", alone=accumulating)
-    if primitives_in(bench.operation) & ACCUMULATES:
-        yield _on_its_own(bench, "reduction order")
+    yield from _with_sums_apart(bench)
     everything = range(len(bench.program.operations))
-    yield _trial(bench, "fusion", "every equation compiled on its own", alone=everything)
-    yield _on_its_own(bench, "fusion")
+    parted = "every equation behind barriers, and no fusion"
+    yield _trial(bench, "fusion", parted, alone=everything, options=_without_fusion(bench.program))
+    yield _on_its_own(bench)
 
 
-def _on_its_own(bench: _Bench, kind: Kind) -> Trial:
-    """The equation as eager runs it, on what the compiled program gives it to read.
+def _with_sums_apart(bench: _Bench) -> Iterator[Trial]:
+    """Every accumulation in a program of its own, so that nothing else decides its order."""
+    accumulating = [n for n, o in bench.needed() if primitives_in(o) & ACCUMULATES]
+    if not accumulating:
+        return
+    value = values_in_pieces(bench.program, [bench.slot], accumulating)[bench.slot]
+    gap = gap_between(bench.eager, value, bench.tolerance)
+    which = f"each of the {len(accumulating)} equations that sum up"
+    if len(accumulating) == 1:
+        which = f"equation {accumulating[0] + 1}, which sums up,"
+    removed = f"{which} in a program of its own"
+    yield Trial("reduction order", removed, gap.relative, not gap.diverges)
 
-    This takes away what barriers cannot: the layouts that the compiler chose for the whole.
-    """
+
+def _on_its_own(bench: _Bench) -> Trial:
+    """The equation as eager runs it, on what the compiled program gives it to read."""
     program, operation = bench.program, bench.operation
     read = program.slots_read(program.makers[bench.slot])
     values = program.compiled_values([*bench.watched, *read])
     inputs = [values[o] if isinstance(o, Slot) else o for o in operation.operands]
     value = operation.run(inputs)[operation.results.index(bench.slot)]
     gap = gap_between(bench.eager, value, bench.tolerance)
-    return Trial(kind, "the equation in a program of its own", gap.relative, not gap.diverges)
+    removed = "the equation in a program of its own"
+    return Trial("fusion", removed, gap.relative, not gap.diverges)
+
+
+def _without_fusion(program: Program) -> dict[str, Any]:
+    """The program's options, and the compiler's pass that fuses left out."""
+    others = program.options.get(_DISABLED)
+    return {**program.options, _DISABLED: f"{others},fusion" if others else "fusion"}
 
 
 def _without_fast_math(bench: _Bench) -> Iterator[Trial]:
@@ -207,9 +223,3 @@ def _avals(operation: Operation) -> tuple[Any, ...]:
 
 def _as_words(options: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in options.items())
-
-
-def _counted(numbers: Sequence[int], one: str, several: str) -> str:
-    if len(numbers) == 1:
-        return f"the equation {one}, {numbers[0] + 1},"
-    return f"each of the {len(numbers)} equations {several}"
