@@ -252,14 +252,14 @@ def test_what_leaves_eager_and_reaches_no_diverging_output_is_not_named():
 def test_the_first_nan_is_named_in_every_mode_with_the_infinity_that_it_is_made_of():
     def ratio(x):
         top = jnp.exp(x * 80)
-        return top / jnp.exp(x * 79)
+        return top / (1 + jnp.exp(x * 79))
 
     divergence = fx.diverge(ratio, jnp.array([0.0, 2.0]))
     assert divergence.found is None
     assert set(divergence.first_nonfinite) == {"eager", "static", "replay"}
     for find in divergence.first_nonfinite.values():
         assert find.kind == "nan"
-        assert find.site.place.line == "return top / jnp.exp(x * 79)"
+        assert find.site.place.line == "return top / (1 + jnp.exp(x * 79))"
         assert find.site.operation == "div"
         assert find.made_of.place.line == "top = jnp.exp(x * 80)"
         assert find.made_of.operation == "exp"
@@ -656,4 +656,4 @@ def test_a_divergence_prints_where_how_far_who_is_nearer_and_why():
     assert lines[4] == (
         "  cause: fusion — with every equation behind barriers, and no fusion, the difference is 0"
     )
-    assert "optimization_barrier" in lines[5]
+    assert "one instruction" in lines[5]

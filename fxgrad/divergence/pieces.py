@@ -42,7 +42,7 @@ def values_in_pieces(
 def _stages(
     program: Program, wanted: Collection[Slot], alone: Collection[int]
 ) -> dict[int, list[int]]:
-    """Operations by stages, each of which reads earlier ones only; those of odd stages are alone."""
+    """Operations by stages that read earlier ones or their own; those of odd stages are alone."""
     stage_of: dict[int, int] = {}
     stages: dict[int, list[int]] = defaultdict(list)
     for number in program.needed(wanted):

@@ -11,14 +11,14 @@ from fxgrad.divergence.record import Cause, Found, Kind, Nearer, NonFinite, Reco
 ADVICE: Final[Mapping[Kind, str]] = {
     "fusion": (
         "Operations that are compiled together round less often, or in another order: a multiply "
-        "and an add become one instruction, an expression is rewritten. Where small differences of "
-        "large numbers matter, put jax.lax.optimization_barrier before the equation, or rewrite it "
-        "so that less cancels."
+        "and an add become one instruction, an expression is rewritten. Rewrite what cancels "
+        "(expm1, log1p, a difference taken earlier), compute it in more bits, or put "
+        "jax.lax.optimization_barrier before the equation; the CPU may fuse across that."
     ),
     "reduction order": (
-        "Sums of floats depend on their order. Sum in float64 or in two stages, "
-        "pass preferred_element_type to products, or keep the sum apart with "
-        "jax.lax.optimization_barrier."
+        "Sums of floats depend on their order, and a larger program may choose another. Neither is "
+        "right: allow for it with rtol, sum in more bits (dtype= of a sum, preferred_element_type= "
+        "of a product), or take large terms that cancel out before."
     ),
     "matmul precision": (
         "The two choose kernels that multiply in fewer bits. Write precision='highest' at the "
