@@ -48,13 +48,13 @@ class Reference:
 
 def reference_values(program: Program, wanted: Sequence[Slot]) -> Reference:
     """Compute the wanted slots in float64, the path through Python's decisions being eager's."""
-    widener = _Widener()
+    widener = _Widener(program)
     with jax.enable_x64(True):
         try:
-            values = _compiled(program, wanted, widener)
+            values = program.compiled_values(wanted, run=widener.run, options=_EXACT)
         except Exception:  # an operation whose lowering knows its own dtype only
-            widener = _Widener(careful=True)
-            values = _one_by_one(program, wanted, widener)
+            widener = _Widener(program, careful=True)
+            values = program.eager_values(wanted, widener.run)
         return Reference(
             {slot: np.asarray(value) for slot, value in values.items()}, widener.rounded_from
         )
@@ -63,13 +63,15 @@ def reference_values(program: Program, wanted: Sequence[Slot]) -> Reference:
 class _Widener:
     """Binds equations with floats of 64 bits, and knows where it had to round."""
 
-    def __init__(self, *, careful: bool = False) -> None:
+    def __init__(self, program: Program, *, careful: bool = False) -> None:
         self.rounded_from: int | None = None
-        self.number = 0
+        self._program = program
+        self._number = 0
         self._careful = careful
 
     def run(self, operation: Operation, inputs: Sequence[Any]) -> Sequence[Any]:
         """The results of an operation, in float64."""
+        self._number = self._program.number_of(operation)
         with operation.context.manager, jax.enable_x64(True):  # the context has eager's setting
             avals = operation.input_avals
             arrays = [_array(v, aval) for v, aval in zip(inputs, avals, strict=True)]
@@ -94,7 +96,7 @@ class _Widener:
     def _in_own_dtype(self, equation: Equation, inputs: Sequence[Any]) -> Sequence[Any]:
         narrow = [_of(v, aval) for v, aval in zip(inputs, equation.input_avals, strict=True)]
         if any(_is_float(value) for value in inputs) and self.rounded_from is None:
-            self.rounded_from = self.number
+            self.rounded_from = self._number
         return [_wide(result) for result in bind_as_is(equation, narrow)]
 
     def _wide_params(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -116,22 +118,6 @@ class _Widener:
         ]
         traced = jax.make_jaxpr(lambda *values: evaluate(body, values, self.bind))(*avals)
         return traced if isinstance(traced, type(jaxpr)) else traced.jaxpr
-
-
-def _compiled(program: Program, wanted: Sequence[Slot], widener: _Widener) -> dict[Slot, Any]:
-    def run(operation: Operation, inputs: Sequence[Any]) -> Sequence[Any]:
-        widener.number = program.number_of(operation)
-        return widener.run(operation, inputs)
-
-    return program.compiled_values(wanted, run=run, options=_EXACT)
-
-
-def _one_by_one(program: Program, wanted: Sequence[Slot], widener: _Widener) -> dict[Slot, Any]:
-    def run(operation: Operation, inputs: Sequence[Any]) -> Sequence[Any]:
-        widener.number = program.number_of(operation)
-        return widener.run(operation, inputs)
-
-    return program.eager_values(wanted, run)
 
 
 def _is_bound_to_its_dtype(equation: Equation) -> bool:
