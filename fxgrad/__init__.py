@@ -2,6 +2,8 @@
 
 from fxgrad.comparison.measure import compare
 from fxgrad.comparison.result import Comparison
+from fxgrad.divergence.diverge import diverge
+from fxgrad.divergence.result import Divergence
 from fxgrad.errors import FxError
 from fxgrad.execution.function import Function, function
 from fxgrad.footprint.measure import memory
@@ -15,6 +17,7 @@ from fxgrad.modes import mode
 
 __all__ = [
     "Comparison",
+    "Divergence",
     "Function",
     "FxError",
     "Graph",
@@ -22,6 +25,7 @@ __all__ = [
     "Model",
     "assert_no_new_paths",
     "compare",
+    "diverge",
     "from_flax",
     "function",
     "graph",

@@ -57,7 +57,7 @@ class Observed:
       lifetimes: for every slot when Python held it; captured arrays are held throughout.
       buffers: for every slot the memory behind it.
       forced: the slots whose values Python asked for, in order, each once.
-      values: every value that was kept.
+      values: every value that was kept, those of operations with effects among them.
       output: what the function returned, with a `Slot` for each array that it computed or took.
     """
 
@@ -145,6 +145,7 @@ class _Observer:
         self._let_go: deque[Slot] = deque()
         self._starts: dict[Slot, int] = {}
         self._ends: dict[Slot, int] = {}
+        self._made_by_effects: set[Slot] = set()
         self.arguments: list[Slot] = []
         self.captured: dict[Slot, Any] = {}
         self.operations: list[Operation] = []
@@ -176,6 +177,8 @@ class _Observer:
             self._keep(slot, value, among=among)
             among.append(slot)
             self._watch(slot, len(self.operations))
+        if operation.has_effects:
+            self._made_by_effects.update(operation.results)
         self.operations.append(operation)
 
     def _keep(self, slot: Slot, value: Any, *, among: Iterable[Slot]) -> None:
@@ -195,7 +198,7 @@ class _Observer:
             slot = self._let_go.popleft()
             self._ends[slot] = len(self.operations)
             del self._watched[slot]
-            if not self._keep_values and self._starts[slot] >= 0:
+            if not (self._keep_values or self._starts[slot] < 0 or slot in self._made_by_effects):
                 del self.values[slot]
 
     def lifetimes(self) -> dict[Slot, Lifetime]:

@@ -51,6 +51,18 @@ _STANDARD_LIBRARY: Final = sysconfig.get_paths()["stdlib"]
 _JAXPRS: Final = (jex.Jaxpr, getattr(jex, "ClosedJaxpr", jex.Jaxpr))  # one class from 0.11 on
 # Operations that eager does not compile as a whole.
 _TAKEN_APART: Final = frozenset(["checkpoint", "remat", "remat2"])
+# The parameter that holds what a call calls, by the name of the primitive.
+_CALLS: Final = {
+    "jit": "jaxpr",
+    "pjit": "jaxpr",
+    "closed_call": "call_jaxpr",
+    "core_call": "call_jaxpr",
+    "remat2": "jaxpr",
+    "checkpoint": "jaxpr",
+    "custom_jvp_call": "call_jaxpr",
+    "custom_vjp_call": "call_jaxpr",
+    "custom_vjp_call_jaxpr": "fun_jaxpr",
+}
 # Their parameters have no hash, so their abstract evaluation cannot be cached.
 _UNCACHED: Final = frozenset(["custom_lin", "call_hi_primitive_linearized"])
 
@@ -350,6 +362,12 @@ def running() -> Iterator[None]:
 def open_jaxpr(value: Any) -> Any:
     """The jaxpr inside a closed one; an open one is itself."""
     return getattr(value, "jaxpr", value)
+
+
+def called_jaxpr(primitive: Any, params: dict[str, Any]) -> Any:
+    """The jaxpr that a primitive calls and does nothing else; None for all other primitives."""
+    parameter = _CALLS.get(primitive.name)
+    return None if parameter is None else params[parameter]
 
 
 def names_in(jaxpr: Any) -> tuple[str, tuple[str, ...], tuple[str, ...]]:

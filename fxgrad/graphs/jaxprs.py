@@ -14,22 +14,14 @@ from fxgrad.graphs.sketch import GroupKey, Path, Sketch, functions_in
 from fxgrad.graphs.words import branch_name, detail_of, in_words, modules_in
 from fxgrad.places import Place, is_users
 from fxgrad.recorder import (
+    called_jaxpr,
     frames_of,
-    is_jaxpr,
     is_literal,
     names_in,
     open_jaxpr,
     place_of,
     scan_parts,
     scope_of,
-)
-
-# Primitives that do nothing but call the one jaxpr among their parameters on their inputs.
-_CALLS: Final = frozenset(
-    [
-        *("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call"),
-        *("checkpoint", "remat", "remat2", "shard_map", "custom_vjp_call_jaxpr"),
-    ]
 )
 
 Sources = tuple[int, ...]
@@ -261,9 +253,6 @@ _INSIDES: Final[dict[str, Callable[[JaxprSketch, Any, _Here], None]]] = {
 
 def _called(equation: Any) -> Any:
     """The jaxpr that an equation calls and nothing else, or None."""
-    if equation.primitive.name not in _CALLS:
-        return None
-    jaxprs = [value for value in equation.params.values() if is_jaxpr(value)]
-    if len(jaxprs) != 1 or len(open_jaxpr(jaxprs[0]).invars) != len(equation.invars):
-        return None
-    return jaxprs[0]
+    if equation.primitive.name == "shard_map":
+        return equation.params["jaxpr"]
+    return called_jaxpr(equation.primitive, equation.params)

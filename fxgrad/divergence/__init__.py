@@ -1,0 +1,1 @@
+"""Divergence: where a compiled program leaves eager, which of them is right, and why."""
