@@ -17,8 +17,7 @@ from fxgrad.cli.output import check_outputs, positive
 from fxgrad.cli.target import load_target
 from fxgrad.errors import ImpureWarning, RetraceWarning
 from fxgrad.execution.explain import Explanation
-from fxgrad.execution.function import Function, function
-from fxgrad.execution.method import BoundFunction
+from fxgrad.execution.function import as_function
 from fxgrad.execution.purity import Impurity, impurity_of
 from fxgrad.execution.stats import Stats
 from fxgrad.execution.verdict import verdict
@@ -126,8 +125,7 @@ def explain(target: str, makers: Sequence[str], *, calls: int, mode: Mode) -> Re
       ValueDependenceError: the function needs values in static.
     """
     found = load_target(target)
-    is_function = isinstance(found, Function | BoundFunction)
-    called = (found if is_function else function(found)).in_mode(mode)
+    called = as_function(found).in_mode(mode)
     with warnings.catch_warnings():
         for category in (ImpureWarning, RetraceWarning):  # what they say is in the report
             warnings.simplefilter("ignore", category)

@@ -11,8 +11,7 @@ from fxgrad.cli.call import arguments_from, check_call, in_one_line
 from fxgrad.cli.output import check_outputs
 from fxgrad.cli.target import load_target
 from fxgrad.errors import FxError
-from fxgrad.execution.function import Function, function
-from fxgrad.execution.method import BoundFunction
+from fxgrad.execution.function import as_function
 from fxgrad.graphs.graph import Graph
 from fxgrad.graphs.make import graph
 from fxgrad.graphs.record import Stage
@@ -54,8 +53,7 @@ def run(options: argparse.Namespace) -> int:
     if options.stage != "paths" and len(options.args) > 1:
         raise FxError(f"--stage {options.stage} shows one call: give --args once.")
     found = load_target(options.target)
-    is_function = isinstance(found, Function | BoundFunction)
-    subject = (found if is_function else function(found)).in_mode("replay")
+    subject = as_function(found).in_mode("replay")
     calls = [arguments_from(maker) for maker in options.args] or [()]
     for arguments in calls:
         check_call(options.target, found, arguments)

@@ -8,12 +8,10 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import jax
-import jax.numpy as jnp
 
 from fxgrad.comparison.timing import Timing
 from fxgrad.compilation import Work, heard
-from fxgrad.execution.function import Function
-from fxgrad.execution.method import BoundFunction
+from fxgrad.execution.function import AnyFunction
 from fxgrad.modes import Mode
 from fxgrad.modes import mode as within_mode
 
@@ -23,7 +21,7 @@ T = TypeVar("T")
 class Entrant:
     """Calls one Function in one mode and keeps the time of each call."""
 
-    def __init__(self, mode: Mode, function: Function[..., Any] | BoundFunction[Any]) -> None:
+    def __init__(self, mode: Mode, function: AnyFunction) -> None:
         self.mode: Mode = mode
         self._function = function
         self._seconds: list[float] = []
@@ -37,7 +35,7 @@ class Entrant:
 
     def call(self, *args: Any) -> Any:
         """Call once, wait for the result, and note the seconds."""
-        args = jax.block_until_ready(self.copied_if_donated(args))
+        args = jax.block_until_ready(self._function.spared(args))
         mark = heard.all_work
         with within_mode(self.mode):  # inner Functions too
             start = time.perf_counter()
@@ -63,7 +61,7 @@ class Entrant:
           memory: whether to ask for it.
         """
         stats = self._function.stats()
-        args = self.copied_if_donated(args)
+        args = self._function.spared(args)
         built = [number for number in self._building_calls if number <= 1 + settling]
         warmup = max([warmup, *(number - 1 for number in built)])
         is_one_program = memory and "static" in stats.calls_by_mode
@@ -76,10 +74,6 @@ class Entrant:
             stats=stats,
             program_bytes=_program_bytes(self._function, *args) if is_one_program else None,
         )
-
-    def copied_if_donated(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The arguments, and new arrays for all of them if a call may take over some."""
-        return jax.tree.map(copied, args) if self._function.donates else args
 
 
 def rotated(entrants: Sequence[T], turn: int) -> tuple[T, ...]:
@@ -99,8 +93,3 @@ def _program_bytes(function: Any, *args: Any) -> int | None:
         + analysis.temp_size_in_bytes
         - analysis.alias_size_in_bytes
     )
-
-
-def copied(leaf: Any) -> Any:
-    """A new array of equal values; what is no array of JAX is itself."""
-    return jnp.copy(leaf) if isinstance(leaf, jax.Array) else leaf

@@ -14,10 +14,10 @@ import numpy as np
 from fxgrad.comparison.entrant import Entrant, rotated
 from fxgrad.comparison.environment import this_environment
 from fxgrad.comparison.record import check_planned_calls
-from fxgrad.comparison.result import Comparison, Subject
+from fxgrad.comparison.result import Comparison
+from fxgrad.comparison.subject import Subject
 from fxgrad.errors import OptionError, ValueDependenceError
-from fxgrad.execution.function import Function, function
-from fxgrad.execution.method import BoundFunction
+from fxgrad.execution.function import as_function
 from fxgrad.modes import MODES, Mode, check_modes
 from fxgrad.replay.promotion import FIRST_PATIENCE
 
@@ -65,7 +65,8 @@ def compare(
     modes = check_modes(modes)
     _check_options(modes, calls, warmup)
     check_planned_calls(planned_calls)
-    entrants: dict[Mode, Entrant] = {mode: Entrant(mode, _fresh(fun, mode)) for mode in modes}
+    own = as_function(fun)
+    entrants: dict[Mode, Entrant] = {mode: Entrant(mode, own.in_mode(mode)) for mode in modes}
     outputs, failures = _first_calls(entrants, args)
     running = list(entrants.values())
     settling = FIRST_PATIENCE if any(e.is_to_fold for e in running) else 0
@@ -82,7 +83,7 @@ def compare(
         largest_difference=largest_difference(outputs),
         environment=this_environment(),
         planned_calls=planned_calls,
-        subject=Subject(fun, running[0].copied_if_donated(args)),
+        subject=Subject(own, own.spared(args)),
     )
 
 
@@ -127,11 +128,6 @@ def _leaf_difference(a: np.ndarray, b: np.ndarray) -> float:
     size = np.max(np.abs(a[np.isfinite(a)]), initial=0.0)
     difference = np.max(np.abs(a - b), where=~is_same, initial=0.0)
     return float(difference / size) if size else float(difference)
-
-
-def _fresh(fun: Callable[..., Any], mode: Mode) -> Function[..., Any] | BoundFunction[Any]:
-    is_function = isinstance(fun, Function | BoundFunction)
-    return (fun if is_function else function(fun)).in_mode(mode)
 
 
 def _first_calls(

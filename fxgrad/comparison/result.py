@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from fxgrad.comparison.record import Record
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What was compared, for more views of it: the function, and the arguments of a call.
-
-    Arguments that a call may take over are copies, which no call has had yet.
-    """
-
-    fun: Callable[..., Any]
-    args: tuple[Any, ...]
+from fxgrad.comparison.subject import Subject
 
 
 @dataclass(frozen=True)
@@ -49,7 +37,7 @@ class Comparison(Record):
         """
         from fxgrad.comparison.page import render_page  # noqa: PLC0415
 
-        page = render_page(self)
+        page = render_page(self, self.subject)
         if path is not None:
             Path(path).write_text(page, encoding="utf-8")
         return page

@@ -22,9 +22,8 @@ from fxgrad.divergence.equations import (
     body_of_call,
     evaluate,
     run_equation,
-    scan_sizes,
 )
-from fxgrad.recorder import is_literal
+from fxgrad.recorder import is_literal, scan_parts
 
 Badness = Literal["nan", "inf"]
 
@@ -156,19 +155,19 @@ def _bad_turn_of_scan(
     equation: Equation, inputs: Sequence[Any], kind: Badness
 ) -> tuple[str, Body, Sequence[Any]] | None:
     body, length = Body(equation.params["jaxpr"]), equation.params["length"]
-    consts, carried = scan_sizes(equation)
+    constants, first, gone_through = scan_parts(equation.params, inputs)
     reverse = equation.params["reverse"]
 
     def read(turn: Any, carry: Sequence[Any]) -> list[Any]:
         index = length - 1 - turn if reverse else turn
         slices = [jax.lax.dynamic_index_in_dim(xs, index, keepdims=False) for xs in rows]
-        return [*inputs[:consts], *carry, *slices]
+        return [*constants, *carry, *slices]
 
-    rows = [jnp.asarray(xs) for xs in inputs[consts + carried :]]
+    rows = [jnp.asarray(xs) for xs in gone_through]
     found = _first_bad_turn(
         lambda turn, carry: evaluate(body, read(turn, carry), bind_as_is),
         lambda turn, _: turn < length,
-        inputs[consts : consts + carried],
+        first,
         kind,
     )
     if found is None:

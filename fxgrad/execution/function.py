@@ -124,6 +124,10 @@ class Function(Generic[P, R]):
         """A new Function of the same code and options, with its own mode and an empty cache."""
         return Function(self._fun, check_mode(mode), self._options, watch_remaking=False)
 
+    def spared(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments, and new arrays for all of them if a call may take over some."""
+        return jax.tree.map(copied, args) if self.donates else args
+
     @property
     def donates(self) -> frozenset[str]:
         """The names of the arguments whose buffers a compiled call may take over."""
@@ -252,6 +256,19 @@ def function(
     options = Options(names(static_argnames), names(donate_argnames), in_shardings, out_shardings)
     _check_names(fun, options)
     return Function(fun, mode, options)
+
+
+AnyFunction = Function[..., Any] | BoundFunction[Any]
+
+
+def as_function(fun: Callable[..., Any]) -> AnyFunction:
+    """`fun` itself if it is a Function or a method that is one, else a Function of it."""
+    return fun if isinstance(fun, Function | BoundFunction) else function(fun)
+
+
+def copied(leaf: Any) -> Any:
+    """A new array of equal values; what is no array of JAX is itself."""
+    return jax.numpy.copy(leaf) if isinstance(leaf, jax.Array) else leaf
 
 
 def _check_names(fun: Callable[..., Any], options: Options) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 import jax
 
 from fxgrad.errors import FxError
-from fxgrad.execution.function import Function
-from fxgrad.execution.method import BoundFunction
+from fxgrad.execution.function import AnyFunction
 from fxgrad.footprint.record import Program
 from fxgrad.modes import mode as within_mode
 from fxgrad.observed import Observed
@@ -18,9 +17,7 @@ THE_STATIC_PROGRAM = "the static program"
 THIS_PATH = "the path that these arguments take"
 
 
-def program_of(
-    function: Function[..., Any] | BoundFunction[Any], args: Sequence[Any], of: str
-) -> tuple[Program | None, str]:
+def program_of(function: AnyFunction, args: Sequence[Any], of: str) -> tuple[Program | None, str]:
     """The static program of a call; where there is none, why, in words."""
     try:
         with within_mode("static"):

@@ -10,8 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fxgrad.errors import ArgumentError
-from fxgrad.execution.function import Function, function
-from fxgrad.execution.method import BoundFunction
+from fxgrad.execution.function import AnyFunction, as_function, function
 from fxgrad.footprint.backward import backward_of
 from fxgrad.footprint.compiled import THE_STATIC_PROGRAM, program_of, program_of_path
 from fxgrad.footprint.eager import eager_peak, peak_bytes
@@ -50,7 +49,7 @@ def memory(fun: Callable[..., Any], *args: Any) -> Memory:
     """
     if not callable(fun):
         raise ArgumentError(f"fx.memory takes a function, not {fun!r}.", path="fun")
-    own = fun if isinstance(fun, Function | BoundFunction) else function(fun)
+    own = as_function(fun)
     title = getattr(fun, "__name__", repr(fun))
     eager, inner = own.in_mode("eager"), InnerBytes(peak_bytes)
     observed, makers = _observed(eager, args)
@@ -94,7 +93,7 @@ def _is_array(leaf: Any) -> bool:
 
 
 def _of_loss(
-    loss: Function[..., Any] | BoundFunction[Any], args: tuple[Any, ...], inner: InnerBytes
+    loss: AnyFunction, args: tuple[Any, ...], inner: InnerBytes
 ) -> tuple[Backward | None, Gradient]:
     """What the gradient of a loss keeps, and what it takes compiled, also under `checkpoint`."""
     observed, makers = _observed(jax.grad(loss), args)

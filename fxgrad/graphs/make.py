@@ -9,8 +9,7 @@ import jax
 import numpy as np
 
 from fxgrad.errors import GraphError, ValueDependenceError
-from fxgrad.execution.function import Function, function
-from fxgrad.execution.method import BoundFunction
+from fxgrad.execution.function import AnyFunction, as_function
 from fxgrad.graphs.graph import Graph
 from fxgrad.graphs.hlo import HloSketch
 from fxgrad.graphs.hlo_text import read_program
@@ -63,7 +62,7 @@ def graph(fun: Callable[..., Any], *args: Any, stage: Stage = "jaxpr") -> Graph:
     if stage not in get_args(Stage):
         stages = ", ".join(map(repr, get_args(Stage)))
         raise GraphError(f"stage={stage!r}: a graph has the stages {stages}.", stage=str(stage))
-    subject = fun if isinstance(fun, Function | BoundFunction) else function(fun)
+    subject = as_function(fun)
     sketch = Sketch()
     notes = _draw(sketch, subject, args, stage)
     nodes, edges, groups = sketch.finish()
@@ -78,11 +77,11 @@ def graph(fun: Callable[..., Any], *args: Any, stage: Stage = "jaxpr") -> Graph:
     return Graph(title, stage, nodes, edges, groups, tuple(notes))
 
 
-def _draw(sketch: Sketch, subject: Any, args: tuple[Any, ...], stage: Stage) -> list[str]:
+def _draw(sketch: Sketch, subject: AnyFunction, args: tuple[Any, ...], stage: Stage) -> list[str]:
     if stage == "paths":
         if not subject.tree(*args).segments:
             with mode("replay"):
-                subject(*args)
+                subject(*subject.spared(args))
         draw_paths(sketch, subject.tree(*args))
         return _fallbacks(subject)
     traced, notes = _traced(subject, args)
@@ -94,7 +93,7 @@ def _draw(sketch: Sketch, subject: Any, args: tuple[Any, ...], stage: Stage) -> 
     return notes
 
 
-def _traced(subject: Any, args: tuple[Any, ...]) -> tuple[_Traced, list[str]]:
+def _traced(subject: AnyFunction, args: tuple[Any, ...]) -> tuple[_Traced, list[str]]:
     """The function traced; where Python decides by values, the path that the arguments take."""
     try:
         traced = subject.trace(*args)
@@ -104,7 +103,7 @@ def _traced(subject: Any, args: tuple[Any, ...]) -> tuple[_Traced, list[str]]:
         return _path_of(subject, args), [_OF_ONE_PATH.format(place=place)]
 
 
-def _path_of(subject: Any, args: tuple[Any, ...]) -> _Traced:
+def _path_of(subject: AnyFunction, args: tuple[Any, ...]) -> _Traced:
     """The operations of one eager run, traced as a function of the arrays among its arguments."""
     with mode("eager"):
         observed = observe(subject.in_mode("eager"), args, keep_values=False)
@@ -119,5 +118,5 @@ def _path_of(subject: Any, args: tuple[Any, ...]) -> _Traced:
     return _Traced(traced, names, names_in(traced.jaxpr)[2])
 
 
-def _fallbacks(subject: Any) -> list[str]:
+def _fallbacks(subject: AnyFunction) -> list[str]:
     return list(subject.explain().fallbacks)

@@ -9,12 +9,14 @@ import jax
 import numpy as np
 import optax
 
-from fxgrad.comparison.entrant import Entrant, copied, rotated
+from fxgrad.comparison.entrant import Entrant, rotated
 from fxgrad.comparison.environment import this_environment
 from fxgrad.comparison.record import TrainingRun, check_planned_calls
-from fxgrad.comparison.result import Comparison, Subject
+from fxgrad.comparison.result import Comparison
+from fxgrad.comparison.subject import Subject
 from fxgrad.comparison.timing import Timing
 from fxgrad.errors import DataError, ValueDependenceError
+from fxgrad.execution.function import copied
 from fxgrad.modes import MODES, Mode, check_modes
 from fxgrad.modes import mode as within_mode
 from fxgrad.train.loop import (

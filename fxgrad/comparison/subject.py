@@ -1,0 +1,18 @@
+"""The subject of a comparison: what more views of the same function are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What was compared, for more views of it: the function, and the arguments of a call.
+
+    Arguments that a call may take over are copies, which no call has had yet.
+    """
+
+    fun: Callable[..., Any]
+    args: tuple[Any, ...]
