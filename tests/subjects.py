@@ -49,7 +49,7 @@ class Transformer(nn.Module):
 def transformer(depth=8):
     """The gradient of a transformer with its arguments."""
     model = Transformer(depth)
-    x = jnp.ones((2, 16, 64))
+    x = jax.random.normal(jax.random.key(1), (2, 16, 64))
 
     def gradient(variables, x):
         return jax.grad(lambda v: jnp.mean(model.apply(v, x) ** 2))(variables)

@@ -44,17 +44,19 @@ def test_every_mode_makes_the_same_calls():
 
 def test_memory_of_the_static_program_counts_arguments_and_outputs():
     comparison = fx.compare(lambda x: x + 1, jnp.ones(1000), calls=1)
-    assert comparison.timings["static"].program_bytes == 8000
-    assert comparison.timings["eager"].program_bytes is None
+    assert comparison.timings["static"].memory_bytes == 8000
+    assert comparison.timings["eager"].memory_bytes == 8000
+    assert comparison.timings["replay"].memory_bytes is None
     assert (
-        fx.compare(fun, jnp.ones((8, 8)), calls=1, memory=False).timings["static"].program_bytes
+        fx.compare(fun, jnp.ones((8, 8)), calls=1, memory=False).timings["static"].memory_bytes
         is None
     )
 
 
 def test_inner_functions_run_in_the_mode_that_is_measured():
     inner = fx.function(lambda x: x + 1, mode="static")
-    fx.compare(lambda x: inner(x), jnp.ones(3), calls=1, warmup=0, modes=("eager",))
+    modes = ("eager",)
+    fx.compare(lambda x: inner(x), jnp.ones(3), calls=1, warmup=0, modes=modes, memory=False)
     assert inner.stats().calls_by_mode == {"eager": 2}
 
 
@@ -142,7 +144,7 @@ def test_the_table_says_what_was_measured():
     assert cells["median call"] == ("20 ms", "1 ms")
     assert cells["total, 41 calls"] == ("1.8 s", "1.14 s")
     assert cells["break-even call"] == ("–", "7")
-    assert cells["program memory"] == ("n/a", "n/a")
+    assert cells["memory"] == ("n/a", "n/a")
     assert sentences(comparison) == [
         "Recommended: static from call 7 on; eager for fewer.",
         "static is 20 times as fast as eager, by the median call.",

@@ -12,6 +12,8 @@ import jax
 from fxgrad.comparison.timing import Timing
 from fxgrad.compilation import Work, heard
 from fxgrad.execution.function import AnyFunction
+from fxgrad.footprint.compiled import THE_STATIC_PROGRAM, program_of
+from fxgrad.footprint.eager import eager_peak_bytes
 from fxgrad.modes import Mode
 from fxgrad.modes import mode as within_mode
 
@@ -61,10 +63,8 @@ class Entrant:
           memory: whether to ask for it.
         """
         stats = self._function.stats()
-        args = self._function.spared(args)
         built = [number for number in self._building_calls if number <= 1 + settling]
         warmup = max([warmup, *(number - 1 for number in built)])
-        is_one_program = memory and "static" in stats.calls_by_mode
         return Timing(
             first_seconds=self._seconds[0],
             warmup_seconds=tuple(self._seconds[1 : 1 + warmup]),
@@ -72,24 +72,17 @@ class Entrant:
             programs=self._work.programs,
             compile_seconds=self._work.seconds,
             stats=stats,
-            program_bytes=_program_bytes(self._function, *args) if is_one_program else None,
+            memory_bytes=self._memory_bytes(args) if memory else None,
         )
+
+    def _memory_bytes(self, args: tuple[Any, ...]) -> int | None:
+        if "static" in self._function.stats().calls_by_mode:
+            program, _ = program_of(self._function, args, THE_STATIC_PROGRAM)
+            return program and program.bytes
+        return eager_peak_bytes(self._function, *args) if self.mode == "eager" else None
 
 
 def rotated(entrants: Sequence[T], turn: int) -> tuple[T, ...]:
     """All of them, beginning with another one at each turn."""
     first = turn % len(entrants)
     return (*entrants[first:], *entrants[:first])
-
-
-def _program_bytes(function: Any, *args: Any) -> int | None:
-    """Device memory, in bytes, of the static program for `args`; None if the backend is silent."""
-    analysis = function.lower(*args).compile().memory_analysis()
-    if analysis is None:
-        return None
-    return (
-        analysis.argument_size_in_bytes
-        + analysis.output_size_in_bytes
-        + analysis.temp_size_in_bytes
-        - analysis.alias_size_in_bytes
-    )

@@ -29,7 +29,8 @@ LEGEND: Final = {
     "programs built": "XLA programs compiled; eager compiles one for each kind of operation",
     "compiling": "seconds in which they were traced, lowered and built",
     "Python runs": "how often the function's Python code ran",
-    "program memory": "what the compiled program takes, arguments and results included",
+    "memory": "at its worst moment, arguments and results included: of static what the compiled "
+    "program takes, of eager what is held op by op",
     "break-even": "from here on the total, first call included, is less than the slower modes'; "
     "~ is predicted, from the calls before the steady ones and the medians",
 }
@@ -60,7 +61,7 @@ def rows(comparison: Record) -> list[Row]:
         "programs built": lambda t: str(t.programs),
         "compiling": lambda t: in_seconds(t.compile_seconds),
         "Python runs": lambda t: str(t.stats.python_runs),
-        "program memory": lambda t: in_bytes(t.program_bytes),
+        "memory": lambda t: in_bytes(t.memory_bytes),
     }
     found = [
         Row(label, tuple(_cell(comparison, mode, fact) for mode in modes_of(comparison)))

@@ -30,8 +30,8 @@ class Timing:
       programs: XLA programs built in these calls, inner Functions' included.
       compile_seconds: seconds spent on tracing, lowering and building them.
       stats: exact counts of the Function over all these calls.
-      program_bytes: device memory that the compiled program takes at most, arguments and outputs
-        included; None where there is no one program, or the backend does not tell.
+      memory_bytes: device memory at its worst, arguments and outputs included: of static what the
+        compiled program takes, of eager what is held when most is; None where it is not known.
     """
 
     first_seconds: float
@@ -40,7 +40,7 @@ class Timing:
     programs: int
     compile_seconds: float
     stats: Stats
-    program_bytes: int | None
+    memory_bytes: int | None
 
     @property
     def median_seconds(self) -> float:
@@ -103,5 +103,5 @@ class Timing:
             "programs": self.programs,
             "compile_seconds": self.compile_seconds,
             "stats": self.stats.to_dict(),
-            "program_bytes": self.program_bytes,
+            "memory_bytes": self.memory_bytes,
         }

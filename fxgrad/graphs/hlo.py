@@ -47,14 +47,19 @@ class HloSketch:
         self._calls = itertools.count()
         self._last: int | None = None
 
-    def draw(self, inputs: Sequence[str], outputs: Sequence[str]) -> None:
-        """The whole graph; `inputs` and `outputs` are the user's names, where they are known."""
+    def draw(self, inputs: Mapping[str, str], outputs: Sequence[str]) -> None:
+        """The whole graph.
+
+        Args:
+          inputs: the user's names of those inputs that JAX has named otherwise, by JAX's names.
+          outputs: the user's names of the outputs.
+        """
         entry = self._program.computations[self._program.entry]
         parameters = sorted(
             (i for i in entry if i.opcode == "parameter"), key=lambda i: int(i.literal)
         )
         given: list[Value] = [
-            (self._boundary("input", self._name_of(i, n, inputs), i),)
+            (self._boundary("input", inputs.get(i.op_name, i.op_name) or f"argument {n}", i),)
             for n, i in enumerate(parameters)
         ]
         result = self._run(self._program.entry, given, _Around())
@@ -69,12 +74,6 @@ class HloSketch:
             array = root.arrays[n : n + 1]
             number = self._boundary("output", label, array)
             self._sketch.connect(_flat(element), number, _in_words(array))
-
-    def _name_of(self, parameter: Instruction, number: int, inputs: Sequence[str]) -> str:
-        """JAX writes the argument's path where an operation has its name."""
-        return parameter.op_name or (
-            inputs[number] if number < len(inputs) else f"argument {number}"
-        )
 
     def _boundary(self, kind: str, label: str, array: Any) -> int:
         arrays = array.arrays if isinstance(array, Instruction) else array

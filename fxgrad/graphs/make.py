@@ -89,7 +89,9 @@ def _draw(sketch: Sketch, subject: AnyFunction, args: tuple[Any, ...], stage: St
         JaxprSketch(sketch).draw(traced.stage.jaxpr, traced.inputs, traced.outputs)
     else:
         program = read_program(traced.stage.lower().compile().as_text() or "")
-        HloSketch(sketch, program).draw(traced.inputs, traced.outputs)
+        told = names_in(traced.stage.jaxpr)[1]
+        renamed = dict(zip(told, traced.inputs, strict=False))
+        HloSketch(sketch, program).draw(renamed, traced.outputs)
     return notes
 
 

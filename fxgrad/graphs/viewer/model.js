@@ -2,7 +2,7 @@
 // A box goes by its key: "n12" is node 12, "g3" is group 3.
 
 const WELL_FILLED = 120; // boxes that are still read at a glance
-const WORTH_A_BOX = 8; // operations: a large graph's group with fewer for each box stays closed
+const WORTH_A_BOX = 3; // operations: a large graph's group with fewer for each box stays closed
 
 const keyOfNode = (number) => `n${number}`;
 const keyOfGroup = (number) => `g${number}`;
