@@ -8,7 +8,7 @@ bin := $(VENV)/bin
 installed := $(VENV)/.installed
 peers_installed := $(PARITY_VENV)/.installed
 
-.PHONY: demo test check format notebooks parity benchmarks clean
+.PHONY: demo test check format notebooks parity pictures benchmarks clean
 
 demo: $(installed)
 	$(bin)/fxgrad demo --output fxgrad-demo.html
@@ -35,6 +35,10 @@ notebooks: $(installed)
 # environment; PyTorch's build without CUDA is for Python 3.11.
 parity: $(installed) $(peers_installed)
 	FXGRAD_PEERS_PYTHON=$(PARITY_VENV)/bin/python $(bin)/python -m pytest tests/parity
+
+# The pictures of the README. They need Chromium and chromedriver.
+pictures: $(installed)
+	$(bin)/python -m docs.pictures
 
 benchmarks: $(installed) $(peers_installed)
 	$(bin)/python benchmarks/dispatch.py

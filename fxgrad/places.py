@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import linecache
 import os
 import sys
 import sysconfig
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FrameType, TracebackType
@@ -17,10 +18,16 @@ import jax
 
 _OWN_FOLDER = str(Path(__file__).parent) + os.sep
 _DEMO = str(Path(__file__).parent / "cli" / "demo.py")  # what it trains is written as users write
+# What runs a function: between these and its operations there are only frames of its own.
+_ENTRANCES = tuple(str(Path(__file__).parent / name) for name in ("execution", "observed.py"))
 _SCRIPTS = sysconfig.get_paths()["scripts"] + os.sep
 _JAX_FOLDER = str(Path(jax.__file__).parent) + os.sep
 _LIBRARY_FOLDERS = (_OWN_FOLDER, _JAX_FOLDER, sysconfig.get_paths()["stdlib"] + os.sep)
 _SITE_PACKAGES = (sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"])
+
+
+Frame = tuple[str, int, str]
+"""File, line and function."""
 
 
 @dataclass(frozen=True)
@@ -84,15 +91,23 @@ def raising_place(traceback: TracebackType | None) -> Place | None:
     return found
 
 
-def place_of_frames(frames: Iterable[tuple[str, int]]) -> Place | None:
-    """The first of `frames`, innermost first, that is the user's; else the first but for JAX's."""
+def inside_the_call(frames: Iterable[Frame]) -> Iterator[Frame]:
+    """Of the frames behind an operation, innermost first, those inside the function that ran it.
+
+    The line that asked fxgrad to run the function made no operation of it.
+    """
+    return itertools.takewhile(lambda frame: not frame[0].startswith(_ENTRANCES), frames)
+
+
+def place_of_frames(frames: Iterable[Frame]) -> Place | None:
+    """The innermost frame of the user's; else the innermost that is neither JAX's nor fxgrad's."""
     found = None
-    for filename, lineno in frames:
+    for filename, lineno, _ in inside_the_call(frames):
         if is_users(filename):
             return _place(filename, lineno)
-        if found is None and not filename.startswith((_JAX_FOLDER, "<frozen")):
-            found = filename, lineno
-    return None if found is None else _place(*found)
+        if found is None and not filename.startswith((_JAX_FOLDER, _OWN_FOLDER, "<frozen")):
+            found = _place(filename, lineno)
+    return found
 
 
 def is_users(filename: str) -> bool:
@@ -109,6 +124,9 @@ def _place(filename: str, lineno: int) -> Place:
 
 
 def _short(filename: str) -> str:
+    for folder in _SITE_PACKAGES:
+        if filename.startswith(folder + os.sep):
+            return filename.removeprefix(folder + os.sep)
     try:
         relative = os.path.relpath(filename)
     except (ValueError, OSError):  # another drive, or a working folder that is gone

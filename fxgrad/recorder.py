@@ -23,7 +23,7 @@ import jax.core
 import jax.extend.core as jex
 import numpy as np
 
-from fxgrad.places import Place, place_of_frames
+from fxgrad.places import Frame, Place, place_of_frames
 
 try:
     from jax._src import config as _config
@@ -444,10 +444,10 @@ def transform_of(value: Any) -> str:
 
 def place_of(source: Any) -> Place | None:
     """The user's line behind an operation or an equation, by its source information."""
-    return place_of_frames(frame[:2] for frame in frames_of(source))
+    return place_of_frames(frames_of(source))
 
 
-def frames_of(source: Any) -> list[tuple[str, int, str]]:
+def frames_of(source: Any) -> list[Frame]:
     """File, line and function of each frame behind an operation, innermost first."""
     traceback = source.traceback
     frames = [] if traceback is None else traceback.frames

@@ -131,7 +131,7 @@ class HloSketch:
                 "nest": (*around.nest, *(_scopes(instruction) if around.fusion is None else [])),
                 "phase": _phase(instruction),
                 "shown_in": around.fusion,
-                "place": place_of_frames(frame[:2] for frame in instruction.frames),
+                "place": place_of_frames(instruction.frames),
                 "outputs": tuple(_in_words([array]) for array in instruction.arrays),
                 "detail": _detail(instruction),
                 "flops": flops_of(instruction, self._shapes),

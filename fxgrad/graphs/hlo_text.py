@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fxgrad.errors import GraphError
+from fxgrad.places import Frame
 
 _COMPUTATION: Final = re.compile(r"^(ENTRY )?%?([\w.\-]+) .*\{$")
 _INSTRUCTION: Final = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = (.*)$")
@@ -27,8 +28,6 @@ _FRAME: Final = re.compile(r"stack_frame_id=(\d+)")
 _TRIPS: Final = re.compile(r'known_trip_count"?[=:]\{"?n"?:"?(\d+)')
 _TABLE_ROW: Final = re.compile(r"^(\d+) (.*)$")
 _FIELD: Final = re.compile(r"(\w+)=(\d+)")
-
-Frame = tuple[str, int, str]
 
 
 @dataclass(frozen=True)

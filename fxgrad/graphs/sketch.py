@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from fxgrad.graphs.record import Edge, EdgeKind, Group, GroupKind, Node, Phase
-from fxgrad.places import is_users
+from fxgrad.places import Frame, inside_the_call, is_users
 
 PASSES: Final[dict[Phase, str]] = {
     "forward": "forward pass",
@@ -120,11 +120,11 @@ def _shared(paths: Sequence[Path]) -> int:
     return len(list(itertools.takewhile(bool, same)))
 
 
-def functions_in(frames: Iterable[tuple[str, int, str]]) -> Path:
+def functions_in(frames: Iterable[Frame]) -> Path:
     """The user's functions on a stack, outermost first, each told by the line that calls it."""
     found = []
     called_at: Hashable = None
-    for filename, lineno, function in reversed(list(frames)):
+    for filename, lineno, function in reversed(list(inside_the_call(frames))):
         if is_users(filename):
             name = function.rpartition(".")[2]
             if not name.startswith("<"):
