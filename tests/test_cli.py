@@ -186,7 +186,8 @@ def test_demo_trains_in_every_mode_with_equal_losses(tmp_path, capsys):
     assert measured["largest_difference"] < 1e-5
     assert measured["recommendation"]["planned_calls"] == 44
     assert measured["timings"]["static"]["stats"]["programs"] == 1
-    assert page.read_text().count("<svg") == 2
+    assert page.read_text().count("<figure ") == 2
+    assert page.read_text().count('class="fxgraph"') == 3
 
 
 def test_demo_of_a_damaged_folder_names_it(tmp_path, capsys):

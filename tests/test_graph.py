@@ -396,3 +396,9 @@ def test_a_labels_quotes_do_not_end_a_dot_string():
     function = fx.function(lambda batch: batch['say "a\\b"'] + 1)
     dot = fx.graph(function, {'say "a\\b"': jnp.ones(3)}).to_dot()
     assert r"\"a" in dot
+
+
+def test_a_notebook_shows_the_picture():
+    shown = fx.graph(jnp.sin, jnp.ones(3))._repr_html_()
+    assert shown.startswith("<iframe")
+    assert "srcdoc=" in shown
