@@ -18,10 +18,12 @@ from fxgrad.replay.structure import Step
 
 # Each is compiled once more to be asked, in some 20 ms.
 MAX_ASKED: Final = 400
+_MAX_KNOWN: Final = 4096
+_known: Final[dict[Hashable, int | None]] = {}
 
 
 class InnerBytes:
-    """Asks for each kind of operation once.
+    """Asks for each kind of operation once in a process, and for so many of them at most.
 
     Attributes:
       is_complete: whether every operation could be asked so far.
@@ -29,7 +31,7 @@ class InnerBytes:
 
     def __init__(self, peak_bytes_of: Callable[[Observed], int]) -> None:
         self._peak_bytes_of = peak_bytes_of
-        self._known: dict[Hashable, int | None] = {}
+        self._asked = 0
         self.is_complete = True
 
     def __call__(self, operation: Operation) -> int | None:
@@ -37,11 +39,17 @@ class InnerBytes:
         if not any(map(_holds_jaxpr, operation.params.values())):
             return 0
         key = Step(operation).key
-        if key not in self._known:
-            may_ask = len(self._known) < MAX_ASKED and not operation.has_effects
-            self._known[key] = self._ask(operation) if may_ask else None
-        self.is_complete &= self._known[key] is not None
-        return self._known[key]
+        if key in _known:
+            known = _known.get(key)
+        elif self._asked >= MAX_ASKED or operation.has_effects:
+            known = None
+        else:
+            if len(_known) >= _MAX_KNOWN:
+                _known.clear()
+            self._asked += 1
+            known = _known[key] = self._ask(operation)
+        self.is_complete &= known is not None
+        return known
 
     def _ask(self, operation: Operation) -> int | None:
         inner = inner_function(operation)
