@@ -54,6 +54,13 @@ def place_of_function(fun: Callable[..., Any]) -> Place | None:
     return None if code is None else _place(code.co_filename, code.co_firstlineno)
 
 
+def name_of_function(fun: Callable[..., Any]) -> str:
+    """The name of a function, also of a partial, a method or a callable object."""
+    name = getattr(fun, "__qualname__", None)
+    code = code_of(fun)
+    return name or (type(fun).__name__ if code is None else code.co_qualname)
+
+
 def code_of(fun: Callable[..., Any]) -> CodeType | None:
     """The code object that `fun` runs, under wrappers, partials, methods and callable objects."""
     inner: Any = fun

@@ -403,6 +403,12 @@ def scan_parts(
     return list(constant), list(carried), list(gone_through)
 
 
+def written_by(equation: Any) -> list[Any]:
+    """The inputs of an equation that are mutable arrays and that it writes."""
+    writes = (e for e in equation.effects if type(e).__name__ in ("WriteEffect", "AccumEffect"))
+    return [effect.input for effect in writes if hasattr(effect, "input")]
+
+
 def why_unavailable() -> str:
     """Why this JAX lacks what a recorder needs, or the empty string."""
     if _import_error is None:

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar, get_args
 from fxgrad.comparison.subject import Subject
 from fxgrad.divergence.diverge import diverge
 from fxgrad.divergence.result import Divergence
+from fxgrad.errors import GraphError
 from fxgrad.execution.explain import Explanation
 from fxgrad.execution.function import AnyFunction, as_function
 from fxgrad.footprint.measure import memory
@@ -21,6 +22,8 @@ from fxgrad.modes import mode as within_mode
 from fxgrad.replay.promotion import FIRST_PATIENCE
 
 _CALLS: Final = FIRST_PATIENCE + 2  # by then a tree that has decisions is folded
+
+_MOST_NODES: Final = 20_000
 
 T = TypeVar("T")
 
@@ -68,8 +71,7 @@ def details_of(subject: Subject) -> Details:
     function = as_function(subject.fun).in_mode("replay")
     made("calls in replay", _call, function, subject.args)
     graphs = [
-        made(f"graph, {stage}", graph, function, *subject.args, stage=stage)
-        for stage in get_args(Stage)
+        made(f"graph, {stage}", _drawn, function, subject.args, stage) for stage in get_args(Stage)
     ]
     return Details(
         graphs=tuple(filter(None, graphs)),
@@ -78,6 +80,17 @@ def details_of(subject: Subject) -> Details:
         explanation=function.explain(),
         missing=missing,
     )
+
+
+def _drawn(function: AnyFunction, args: tuple[Any, ...], stage: Stage) -> Graph:
+    drawn = graph(function, *args, stage=stage)
+    if len(drawn.nodes) > _MOST_NODES:
+        raise GraphError(
+            f"it has {len(drawn.nodes):,} nodes, and a page {_MOST_NODES:,} at most. Write it by "
+            "fxgrad graph -o graph.json, or look at a part.",
+            stage=stage,
+        )
+    return drawn
 
 
 def _call(function: AnyFunction, args: tuple[Any, ...]) -> None:

@@ -1,22 +1,21 @@
-"""What one operation costs by XLA's own count, before any fusion: FLOPs and bytes."""
+"""What one operation costs by XLA's own count, when it stands alone: FLOPs and bytes."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import jax
 
+from fxgrad.graphs.hlo_cost import HloCost
+from fxgrad.graphs.hlo_text import read_program
 from fxgrad.replay.structure import Key, params_key
-
-_KEPT: Final = 4096
 
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of one run; None where the backend tells nothing.
+    """The cost of one run; None where it is not known.
 
     Attributes:
       flops: floating-point operations; a transcendental function counts as one, and so do an
@@ -29,53 +28,60 @@ class Cost:
 
 
 UNKNOWN: Final = Cost(None, None)
-FREE: Final = Cost(0.0, 0.0)
+# Before it compiles, XLA counts one turn of a loop, and a running sum as one sum for each element.
+_BETTER_COMPILED: Final = ("stablehlo.while", "stablehlo.reduce_window")
+# What a library does is not counted.
+_OPAQUE: Final = "stablehlo.custom_call"
 
 
-def cost_of_equation(primitive: Any, params: dict[str, Any], avals: Sequence[Any]) -> Cost:
-    """The cost of one primitive on inputs of these shapes and dtypes."""
-    key = Key(primitive, *((n, params_key(v)) for n, v in sorted(params.items())), tuple(avals))
-    return _costs(_Call(key, primitive, params, tuple(avals)))
+class Costs:
+    """The costs of equations; each kind is asked for once."""
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, Cost] = {}
+
+    def of(self, primitive: Any, params: dict[str, Any], avals: Sequence[Any]) -> Cost:
+        """The cost of one primitive on inputs of these shapes and dtypes."""
+        parameters = ((name, params_key(value)) for name, value in sorted(params.items()))
+        key = Key(primitive, *parameters, tuple(avals))
+        if key not in self._known:
+            self._known[key] = _measured(primitive, params, avals)
+        return self._known[key]
 
 
-class _Call:
-    """A primitive with its parameters, compared by structure."""
+def _measured(primitive: Any, params: dict[str, Any], avals: Sequence[Any]) -> Cost:
+    """Ask XLA, by a program of this one primitive."""
 
-    def __init__(self, key: Key, primitive: Any, params: dict[str, Any], avals: Any) -> None:
-        self._key = key
-        self._primitive = primitive
-        self._params = params
-        self._avals = avals
+    def run(*inputs: Any) -> Any:
+        return primitive.bind(*inputs, **primitive.get_bind_params(params))
 
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Call) and self._key == other._key
-
-    def measure(self) -> Cost:
-        """Ask XLA, by a program of this one primitive that is not compiled."""
-
-        def run(*inputs: Any) -> Any:
-            return self._primitive.bind(*inputs, **self._primitive.get_bind_params(self._params))
-
-        try:
-            told = jax.jit(run).lower(*self._avals).cost_analysis()
-        except Exception:  # it cannot stand alone: a collective, a callback, a reference
+    try:
+        lowered = jax.jit(run).lower(*map(_unplaced, avals))
+        text = lowered.as_text()
+        if _OPAQUE in text:
             return UNKNOWN
-        return cost_told(told)
+        if not any(name in text for name in _BETTER_COMPILED):
+            return _cost_told(lowered.cost_analysis())
+        compiled = lowered.compile()
+        program = read_program(compiled.as_text() or "")
+        flops = HloCost(program).flops_of_computation(program.entry)
+        return Cost(flops, _cost_told(compiled.cost_analysis()).bytes)
+    except Exception:  # whatever it is that cannot stand alone: a collective, a mutable array
+        return UNKNOWN
 
 
-@functools.lru_cache(_KEPT)
-def _costs(call: _Call) -> Cost:
-    return call.measure()
+def _unplaced(aval: Any) -> Any:
+    """Shape and dtype alone: what is sharded over a mesh is counted as a whole."""
+    if not hasattr(aval, "weak_type"):
+        return aval
+    return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)
 
 
-def cost_told(told: Any) -> Cost:
-    """What a cost analysis of XLA's says; a backend may give a list, or nothing."""
+def _cost_told(told: Any) -> Cost:
+    """What a cost analysis of XLA's says; a backend may give a list, nothing, or less than 0."""
     if isinstance(told, list):
         told = told[0] if told else None
-    if told is None:
+    if told is None or told.get("flops", 0.0) < 0 or told.get("bytes accessed", 0.0) < 0:
         return UNKNOWN
     flops = told.get("flops", 0.0) + told.get("transcendentals", 0.0)
-    return Cost(max(flops, 0.0), max(told.get("bytes accessed", 0.0), 0.0))
+    return Cost(flops, told.get("bytes accessed", 0.0))

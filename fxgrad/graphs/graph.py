@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 from fxgrad.graphs.record import Record
 from fxgrad.graphs.summary import Summary, summarize
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Graph(Record):
     """Operations and the data between them: as traced, as XLA compiled them, or replay's paths.
 
@@ -29,8 +30,12 @@ class Graph(Record):
 
         return to_dot(self)
 
-    def to_html(self, path: str | Path | None = None) -> str:
-        """One self-contained page to look at it; also written to `path` if given.
+    @overload
+    def to_html(self, path: None = None) -> str: ...
+    @overload
+    def to_html(self, path: str | Path) -> None: ...
+    def to_html(self, path: str | Path | None = None) -> str | None:
+        """One self-contained page to look at it: its text, or written to `path` if given.
 
         Raises:
           MissingExtraError: Jinja is not installed.
@@ -38,9 +43,10 @@ class Graph(Record):
         from fxgrad.graphs.page import render_page  # noqa: PLC0415
 
         page = render_page(self)
-        if path is not None:
-            Path(path).write_text(page, encoding="utf-8")
-        return page
+        if path is None:
+            return page
+        Path(path).write_text(page, encoding="utf-8")
+        return None
 
     def _repr_html_(self) -> str:
         from fxgrad.graphs.page import render_frame  # noqa: PLC0415

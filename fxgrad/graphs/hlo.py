@@ -9,11 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fxgrad.graphs.hlo_cost import bytes_of, flops_of
-from fxgrad.graphs.hlo_text import Instruction, Program
-from fxgrad.graphs.record import Phase
+from fxgrad.graphs.hlo_cost import HloCost
+from fxgrad.graphs.hlo_text import Arrays, Instruction, Program
 from fxgrad.graphs.sketch import GroupKey, Path, Sketch
-from fxgrad.graphs.words import branch_name, modules_in
+from fxgrad.graphs.words import branch_name, modules_in, phase_in
 from fxgrad.places import place_of_frames
 from fxgrad.signature import array_in_words
 
@@ -29,8 +28,7 @@ Value = Any
 class _Around:
     nest: Path = ()
     runs: int | None = 1
-    fusion: Phase | None = None
-    """Inside a fusion, the phase that it belongs to as a whole."""
+    in_fusion: bool = False
 
 
 class HloSketch:
@@ -39,13 +37,8 @@ class HloSketch:
     def __init__(self, sketch: Sketch, program: Program) -> None:
         self._sketch = sketch
         self._program = program
-        self._shapes = {
-            instruction.name: instruction.arrays
-            for computation in program.computations.values()
-            for instruction in computation
-        }
+        self._cost = HloCost(program)
         self._calls = itertools.count()
-        self._last: int | None = None
 
     def draw(self, inputs: Mapping[str, str], outputs: Sequence[str]) -> None:
         """The whole graph.
@@ -58,25 +51,19 @@ class HloSketch:
         parameters = sorted(
             (i for i in entry if i.opcode == "parameter"), key=lambda i: int(i.literal)
         )
-        given: list[Value] = [
-            (self._boundary("input", inputs.get(i.op_name, i.op_name) or f"argument {n}", i),)
-            for n, i in enumerate(parameters)
-        ]
+        given: list[Value] = []
+        for n, parameter in enumerate(parameters):
+            name = inputs.get(parameter.op_name, parameter.op_name) or f"argument {n}"
+            given.append((self._boundary("input", name, parameter.arrays),))
         result = self._run(self._program.entry, given, _Around())
-        elements = result if isinstance(result, list) else [result]
         (root,) = (i for i in entry if i.is_root)
-        for n, element in enumerate(elements):
-            label = (
-                outputs[n].replace("result", "output", 1)
-                if len(outputs) == len(elements)
-                else f"output[{n}]"
-            )
-            array = root.arrays[n : n + 1]
-            number = self._boundary("output", label, array)
-            self._sketch.connect(_flat(element), number, _in_words(array))
+        elements = result if isinstance(result, list) else [result]
+        for n, (element, array) in enumerate(zip(elements, root.arrays, strict=False)):
+            label = outputs[n] if len(outputs) == len(elements) else f"output[{n}]"
+            number = self._boundary("output", label.replace("result", "output", 1), (array,))
+            self._sketch.connect(_flat(element), number, _in_words((array,)))
 
-    def _boundary(self, kind: str, label: str, array: Any) -> int:
-        arrays = array.arrays if isinstance(array, Instruction) else array
+    def _boundary(self, kind: str, label: str, arrays: Arrays) -> int:
         return self._sketch.add(
             kind=kind, label=label, outputs=(_in_words(arrays),), flops=0.0, bytes=0.0
         )
@@ -118,46 +105,39 @@ class HloSketch:
                 return self._while(instruction, read, around)
             case "conditional":
                 return self._conditional(instruction, read, around)
-        return (self._operation(instruction, read, around),)
+        return _of_node(self._operation(instruction, read, around), instruction)
 
     def _operation(
         self, instruction: Instruction, read: Iterable[Value], around: _Around, **facts: Any
     ) -> int:
-        moved = self._bytes(instruction) if around.fusion is None else 0.0
+        moved = 0.0 if around.in_fusion else self._cost.bytes_of(instruction)
         number = self._sketch.add(
             **{
                 "kind": "constant" if instruction.opcode == "constant" else "operation",
                 "label": _label(instruction),
-                "nest": (*around.nest, *(_scopes(instruction) if around.fusion is None else [])),
-                "phase": _phase(instruction),
-                "shown_in": around.fusion,
+                "nest": (*around.nest, *([] if around.in_fusion else _scopes(instruction))),
+                "told": phase_in(instruction.op_name),
                 "place": place_of_frames(instruction.frames),
                 "outputs": tuple(_in_words([array]) for array in instruction.arrays),
                 "detail": _detail(instruction),
-                "flops": flops_of(instruction, self._shapes),
+                "flops": self._cost.flops_of(instruction),
                 "bytes": moved,
                 "runs": around.runs,
             }
             | facts
         )
         for name, value in zip(instruction.operands, read, strict=False):
-            self._sketch.connect(_flat(value), number, _in_words(self._shapes.get(name, ())))
+            self._sketch.connect(_flat(value), number, _in_words(self._cost.arrays_of(name)))
         return number
-
-    def _bytes(self, instruction: Instruction) -> float:
-        read = (bytes_of(self._shapes.get(name, ())) for name in instruction.operands)
-        return bytes_of(instruction.arrays) + sum(read)
 
     def _fusion(self, instruction: Instruction, read: list[Value], around: _Around) -> Value:
         """What went into a fusion; memory is touched by the fusion, not by what is inside."""
         key = GroupKey("fusion", instruction.name, next(self._calls))
         nest = (*around.nest, *_scopes(instruction), key)
         (called,) = instruction.called["calls"]
-        before = self._sketch.count
-        value = self._run(called, read, _Around(nest, around.runs, _phase(instruction)))
-        if self._sketch.count > before:
-            last = self._sketch.count - 1
-            self._sketch.change(last, bytes=self._bytes(instruction))
+        first = self._sketch.count
+        value = self._run(called, read, _Around(nest, around.runs, in_fusion=True))
+        self._sketch.fuse(first, bytes=self._cost.bytes_of_fusion(instruction))
         return value
 
     def _while(self, instruction: Instruction, read: list[Value], around: _Around) -> Value:
@@ -174,7 +154,7 @@ class HloSketch:
             (called,) = instruction.called[part]
             turn = self._run(called, [(number,)], _Around(within.nest, runs))
             self._sketch.connect(_flat(turn), number, "", "carry")
-        return (number,)
+        return _of_node(number, instruction)
 
     def _conditional(self, instruction: Instruction, read: list[Value], around: _Around) -> Value:
         names = instruction.called.get("branch_computations") or (
@@ -192,12 +172,15 @@ class HloSketch:
         number = self._operation(
             instruction, read[:1], around, nest=nest, flops=0.0, bytes=0.0, label="conditional"
         )
-        self._sketch.connect(
-            itertools.chain.from_iterable(map(_flat, results)),
-            number,
-            _in_words(instruction.arrays),
-        )
-        return (number,)
+        chosen = itertools.chain.from_iterable(map(_flat, results))
+        self._sketch.connect(chosen, number, _in_words(instruction.arrays))
+        return _of_node(number, instruction)
+
+
+def _of_node(number: int, instruction: Instruction) -> Value:
+    """What an operation gives: one value, or one for each element of a tuple."""
+    count = len(instruction.arrays)
+    return (number,) if count == 1 else [(number,)] * count
 
 
 def _element(value: Value, instruction: Instruction) -> Value:
@@ -222,12 +205,6 @@ def _detail(instruction: Instruction) -> str:
     if instruction.literal:
         words.append(instruction.literal)
     return ", ".join([*words, instruction.attributes])[:_LONG].strip(", ")
-
-
-def _phase(instruction: Instruction) -> Phase:
-    if "transpose(" in instruction.op_name:
-        return "backward"
-    return "forward"
 
 
 def _scopes(instruction: Instruction) -> list[GroupKey]:

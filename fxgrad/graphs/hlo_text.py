@@ -26,8 +26,13 @@ _NAME: Final = re.compile(r'op_name="((?:[^"\\]|\\.)*)"')
 _FILE: Final = re.compile(r'source_file="((?:[^"\\]|\\.)*)" source_line=(\d+)')
 _FRAME: Final = re.compile(r"stack_frame_id=(\d+)")
 _TRIPS: Final = re.compile(r'known_trip_count"?[=:]\{"?n"?:"?(\d+)')
+_PARTITIONS: Final = re.compile(r"num_partitions=(\d+)")
 _TABLE_ROW: Final = re.compile(r"^(\d+) (.*)$")
 _FIELD: Final = re.compile(r"(\w+)=(\d+)")
+
+
+Arrays = tuple[tuple[str, tuple[int, ...]], ...]
+"""Dtype and sizes of each array of a result."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class Instruction:
 
     name: str
     opcode: str
-    arrays: tuple[tuple[str, tuple[int, ...]], ...]
+    arrays: Arrays
     operands: tuple[str, ...]
     called: Mapping[str, tuple[str, ...]]
     attributes: str
@@ -62,10 +67,17 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Program:
-    """All computations by name, and the name of the first one to run."""
+    """All computations by name.
+
+    Attributes:
+      computations: their instructions, in order.
+      entry: the name of the one that is run first.
+      is_partitioned: whether each of several devices runs it on a part of the data.
+    """
 
     computations: Mapping[str, tuple[Instruction, ...]]
     entry: str
+    is_partitioned: bool
 
 
 def read_program(text: str) -> Program:
@@ -79,7 +91,7 @@ def read_program(text: str) -> Program:
     computations: dict[str, list[Instruction]] = {}
     entry, current = "", None
     for line in lines:
-        if current is None and (opening := _COMPUTATION.match(line)) and "=" not in opening[2]:
+        if current is None and (opening := _COMPUTATION.match(line)):
             current = computations.setdefault(opening[2], [])
             entry = opening[2] if opening[1] else entry
         elif line.startswith("}"):
@@ -88,7 +100,9 @@ def read_program(text: str) -> Program:
             current.append(_instruction(found, frames))
     if not entry:
         raise GraphError("this backend's text of a compiled program cannot be read.", stage="hlo")
-    return Program({name: tuple(found) for name, found in computations.items()}, entry)
+    known = {name: tuple(found) for name, found in computations.items()}
+    partitions = _PARTITIONS.search(lines[0])
+    return Program(known, entry, partitions is not None and int(partitions[1]) > 1)
 
 
 def _instruction(found: re.Match[str], frames: Mapping[int, tuple[Frame, ...]]) -> Instruction:
@@ -99,7 +113,8 @@ def _instruction(found: re.Match[str], frames: Mapping[int, tuple[Frame, ...]]) 
     metadata = _ATTRIBUTES.search(attributes)
     told = metadata[1] if metadata else ""
     name = _NAME.search(told)
-    trips = _TRIPS.search(attributes.replace("\\", ""))
+    plain = _ATTRIBUTES.sub("", attributes).strip(", ")  # a scope may be named like an attribute
+    trips = _TRIPS.search(plain.replace("\\", ""))
     return Instruction(
         name=found[2],
         opcode=opcode.strip(),
@@ -107,9 +122,9 @@ def _instruction(found: re.Match[str], frames: Mapping[int, tuple[Frame, ...]]) 
         operands=tuple(_OPERAND.findall(inside)),
         called={
             attribute: tuple(re.findall(r"[\w.\-]+", named))
-            for attribute, named in _CALLED.findall(attributes)
+            for attribute, named in _CALLED.findall(plain)
         },
-        attributes=_ATTRIBUTES.sub("", attributes).strip(", "),
+        attributes=plain,
         op_name=_unescaped(name[1]) if name else "",
         frames=_frames_of(told, frames),
         trip_count=int(trips[1]) if trips else None,

@@ -8,10 +8,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fxgrad.graphs.cost import FREE, Cost, cost_of_equation
+from fxgrad.graphs.cost import Costs
 from fxgrad.graphs.record import Phase
 from fxgrad.graphs.sketch import GroupKey, Path, Sketch, functions_in
-from fxgrad.graphs.words import branch_name, detail_of, in_words, modules_in
+from fxgrad.graphs.words import (
+    branch_name,
+    detail_of,
+    has_more_inside,
+    in_words,
+    modules_in,
+    phase_in,
+)
 from fxgrad.places import Place, is_users
 from fxgrad.recorder import (
     called_jaxpr,
@@ -22,6 +29,7 @@ from fxgrad.recorder import (
     place_of,
     scan_parts,
     scope_of,
+    written_by,
 )
 
 Sources = tuple[int, ...]
@@ -33,7 +41,7 @@ class _Around:
 
     functions: Path | None = None
     nest: Path = ()
-    phase: Phase | None = None
+    told: Phase | None = None
     runs: int | None = 1
     place: Place | None = None
     in_library: bool = False
@@ -45,7 +53,7 @@ class _Here:
 
     functions: Path
     nest: Path
-    phase: Phase
+    told: Phase | None
     runs: int | None
     place: Place | None
     in_library: bool
@@ -57,10 +65,16 @@ class _Here:
 
 
 class JaxprSketch:
-    """Walks through a jaxpr, into nested ones, and sketches its nodes."""
+    """Walks through a jaxpr, into nested ones, and sketches its nodes.
+
+    Attributes:
+      closed: the primitives that hold functions which are not walked into.
+    """
 
     def __init__(self, sketch: Sketch) -> None:
+        self.closed: set[str] = set()
         self._sketch = sketch
+        self._costs = Costs()
         self._sources: dict[Any, Sources] = {}
         self._calls = itertools.count()
 
@@ -101,40 +115,36 @@ class JaxprSketch:
         functions = around.functions
         if functions is None:
             functions = functions_in(frames_of(source))
-        place = around.place if around.in_library else place_of(source) or around.place
-        phase = self._phase(equation, scope, around)
-        return _Here(functions, nest, phase, around.runs, place, around.in_library)
+        place = place_of(source)
+        if around.in_library or place is None:
+            place = around.place or place
+        told = around.told if around.told == "backward" else phase_in(scope) or around.told
+        return _Here(functions, nest, told, around.runs, place, around.in_library)
 
-    def _phase(self, equation: Any, scope: str, around: _Around) -> Phase:
-        if around.phase is not None and around.phase != "forward":
-            return around.phase
-        if "transpose(" in scope:
-            return "backward"
-        if "jvp(" in scope:
-            return "forward"
-        sources = itertools.chain.from_iterable(map(self._read, equation.invars))
-        behind = any(self._sketch.phase_of(source) != "forward" for source in sources)
-        return "update" if behind else "forward"
+    def _operation(self, equation: Any, here: _Here) -> None:
+        avals = [atom.aval for atom in equation.invars]
+        cost = self._costs.of(equation.primitive, equation.params, avals)
+        number = self._add(equation, here, flops=cost.flops, bytes=cost.bytes)
+        for atom in equation.invars:
+            self._sketch.connect(self._read(atom), number, in_words(atom.aval))
+        for var in written_by(equation):
+            self._set(var, [number])
+        if has_more_inside(equation):
+            self.closed.add(equation.primitive.name)
 
-    def _operation(self, equation: Any, here: _Here, cost: Cost | None = None) -> int:
-        if cost is None:
-            avals = [atom.aval for atom in equation.invars]
-            cost = cost_of_equation(equation.primitive, equation.params, avals)
+    def _add(self, equation: Any, here: _Here, **facts: Any) -> int:
         number = self._sketch.add(
             kind="operation",
             label=equation.primitive.name,
             functions=here.functions,
             nest=here.nest,
-            phase=here.phase,
+            told=here.told,
             place=here.place,
             outputs=tuple(in_words(var.aval) for var in equation.outvars),
             detail=detail_of(equation),
-            flops=cost.flops,
-            bytes=cost.bytes,
             runs=here.runs,
+            **facts,
         )
-        for atom in equation.invars:
-            self._sketch.connect(self._read(atom), number, in_words(atom.aval))
         for var in equation.outvars:
             self._set(var, [number])
         return number
@@ -208,22 +218,8 @@ class JaxprSketch:
 
     def _joint(self, equation: Any, here: _Here, key: GroupKey) -> int:
         """The node of a loop or a choice itself, inside its group; it costs nothing."""
-        number = self._sketch.add(
-            kind="operation",
-            label=equation.primitive.name,
-            functions=here.functions,
-            nest=(*here.nest, key),
-            phase=here.phase,
-            place=here.place,
-            outputs=tuple(in_words(var.aval) for var in equation.outvars),
-            detail=detail_of(equation),
-            flops=FREE.flops,
-            bytes=FREE.bytes,
-            runs=here.runs,
-        )
-        for var in equation.outvars:
-            self._set(var, [number])
-        return number
+        within = dataclasses.replace(here, nest=(*here.nest, key))
+        return self._add(equation, within, flops=0.0, bytes=0.0)
 
     def _carry_back(self, body: Any, number: int) -> None:
         for atom in body.outvars:

@@ -11,7 +11,7 @@ from fxgrad.places import Place
 
 Stage = Literal["jaxpr", "hlo", "paths"]
 NodeKind = Literal["input", "constant", "operation", "output", "segment", "decision", "python"]
-GroupKind = Literal["phase", "scope", "function", "loop", "branch", "fusion", "call"]
+GroupKind = Literal["phase", "scope", "function", "loop", "branch", "fusion"]
 EdgeKind = Literal["data", "carry", "answer"]
 Phase = Literal["forward", "backward", "update"]
 
@@ -66,8 +66,8 @@ class Edge:
       source: the node that makes it.
       target: the node that reads it.
       label: shape and dtype; for paths, the value that was decided on.
-      kind: ``"carry"`` goes back to the next turn of a loop; ``"answer"`` is a value that Python
-        went on with.
+      kind: ``"carry"`` goes back to the node of a loop: what its next turn, or what follows it,
+        takes; ``"answer"`` is a value that Python went on with.
     """
 
     source: int
@@ -101,7 +101,7 @@ class Group:
         return dict(vars(self))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Record:
     """A graph as data.
 
@@ -131,6 +131,10 @@ class Record:
             "groups": [group.to_dict() for group in self.groups],
             "notes": list(self.notes),
         }
+
+    def __repr__(self) -> str:
+        size = f"{len(self.nodes)} nodes, {len(self.edges)} edges"
+        return f"{type(self).__name__}({self.title!r}, {self.stage!r}, {size})"
 
     def to_json(self) -> str:
         """`to_dict` as JSON; a number that is not finite, which JSON lacks, is refused."""

@@ -1,7 +1,7 @@
 """A sketch: nodes and edges as they are found, until it is known which groups there are.
 
-The passes are shown apart only where there is a backward pass, and the user's functions are groups
-only where no module has named its scope: both are known at the end.
+The passes are shown apart only where there is a backward pass, which is known at the end. The
+user's functions are groups for what stands in no named scope.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from fxgrad.graphs.passes import passes
 from fxgrad.graphs.record import Edge, EdgeKind, Group, GroupKind, Node, Phase
 from fxgrad.places import Frame, inside_the_call, is_users
 
@@ -35,10 +36,19 @@ Path = tuple[GroupKey, ...]
 
 @dataclass(frozen=True)
 class Sketched:
-    """A node, and where it stands: in a pass, in the user's functions, and in what else nests."""
+    """A node as it was found.
+
+    Attributes:
+      node: without its group and its phase.
+      told: the pass that its name tells of; None if it does not.
+      shown_with: the node whose pass it is shown in: inside a fusion the last one, else itself.
+      functions: the user's functions around it.
+      nest: what else it stands in: scopes, nested functions, loops, branches, a fusion.
+    """
 
     node: Node
-    shown_in: Phase
+    told: Phase | None
+    shown_with: int
     functions: Path
     nest: Path
 
@@ -51,12 +61,13 @@ class Sketch:
         self._edges: dict[Edge, None] = {}
 
     def add(
-        self, *, functions: Path = (), nest: Path = (), shown_in: Phase | None = None, **facts: Any
+        self, *, told: Phase | None = None, functions: Path = (), nest: Path = (), **facts: Any
     ) -> int:
-        """A node; returns its number. Inside a fusion it may be shown in another pass's group."""
-        node = Node(number=len(self._sketched), **facts)
-        self._sketched.append(Sketched(node, shown_in or node.phase, functions, nest))
-        return node.number
+        """A node; returns its number."""
+        number = len(self._sketched)
+        node = Node(number=number, **facts)
+        self._sketched.append(Sketched(node, told, number, functions, nest))
+        return number
 
     def connect(
         self, sources: Iterable[int], target: int, label: str, kind: EdgeKind = "data"
@@ -70,31 +81,38 @@ class Sketch:
         """How many nodes there are."""
         return len(self._sketched)
 
-    def change(self, number: int, **facts: Any) -> None:
-        """Say more about a node that is there."""
-        known = self._sketched[number]
-        node = dataclasses.replace(known.node, **facts)
-        self._sketched[number] = dataclasses.replace(known, node=node)
-
-    def phase_of(self, number: int) -> Phase:
-        """The phase of a node that is there."""
-        return self._sketched[number].node.phase
+    def fuse(self, first: int, **facts: Any) -> None:
+        """All nodes from `first` on are a fusion; `facts` are said of the last one."""
+        last = self.count - 1
+        for number in range(first, self.count):
+            self._sketched[number] = dataclasses.replace(self._sketched[number], shown_with=last)
+        if first <= last:
+            known = self._sketched[last]
+            node = dataclasses.replace(known.node, **facts)
+            self._sketched[last] = dataclasses.replace(known, node=node)
 
     def finish(self) -> tuple[tuple[Node, ...], tuple[Edge, ...], tuple[Group, ...]]:
-        """The nodes with their groups, the edges, and the groups."""
+        """The nodes with their phases and groups, the edges, and the groups."""
         groups = _Groups()
-        has_passes = any(sketched.node.phase == "backward" for sketched in self._sketched)
-        has_scopes = any(key.kind == "scope" for s in self._sketched for key in s.nest)
-        shared = 0 if has_scopes else _shared([s.functions for s in self._sketched if s.functions])
+        phases = passes(
+            [s.told for s in self._sketched], [s.node for s in self._sketched], self._edges
+        )
+        alone = [s.functions for s in self._sketched if s.functions and not _has_scope(s)]
+        shared = _shared(alone)
         nodes = []
         for sketched in self._sketched:
             node, path = sketched.node, sketched.nest
-            if not has_scopes:
+            if not _has_scope(sketched):
                 path = (*sketched.functions[shared:], *path)
-            if has_passes and node.kind == "operation":
-                path = (GroupKey("phase", PASSES[sketched.shown_in]), *path)
-            nodes.append(dataclasses.replace(node, group=groups.number_of(path)))
+            if "backward" in phases and node.kind == "operation":
+                path = (GroupKey("phase", PASSES[phases[sketched.shown_with]]), *path)
+            group, phase = groups.number_of(path), phases[node.number]
+            nodes.append(dataclasses.replace(node, group=group, phase=phase))
         return tuple(nodes), tuple(self._edges), tuple(groups.groups)
+
+
+def _has_scope(sketched: Sketched) -> bool:
+    return any(key.kind == "scope" for key in sketched.nest)
 
 
 class _Groups:

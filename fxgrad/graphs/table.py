@@ -26,7 +26,8 @@ def text_of(summary: Summary) -> str:
     console.print(f"{summary.title}{_sums(summary)}", soft_wrap=True, markup=False)
     first = "on the paths" if is_paths else "operation"
     for title, rows in ((first, summary.by_operation), ("line", summary.by_line)):
-        console.print(_table(title, rows, summary.whole, has_hits=is_paths))
+        if rows:
+            console.print(_table(title, rows, summary.whole, has_hits=is_paths))
     for note in summary.notes:
         console.print(note, soft_wrap=True, markup=False)
     lines = (line.rstrip() for line in text.getvalue().strip("\n").splitlines())
@@ -37,6 +38,8 @@ def _sums(summary: Summary) -> str:
     if summary.stage == "paths":
         return ""
     whole = summary.whole
+    if not whole.count:
+        return ": no operations"
     return (
         f": {whole.count} operations, {in_flops(whole.flops)}, "
         f"{in_bytes(whole.bytes)} read and written"
