@@ -35,7 +35,8 @@ def graph(fun: Callable[..., Any], *args: Any, stage: Stage = "jaxpr") -> Graph:
 
     Args:
       fun: a pure function or a `Function`, whose options are kept.
-      args: its arguments, by position (`functools.partial` fixes keywords): arrays, or for stages that only trace `jax.ShapeDtypeStruct`.
+      args: its arguments, by position (`functools.partial` fixes keywords): arrays, or for stages
+        that only trace `jax.ShapeDtypeStruct`.
       stage: ``"jaxpr"``, what was traced: an operation for each equation, with nested functions,
         loops and branches as groups; ``"hlo"``, what XLA compiled for the device that is there: an
         instruction each, with what went into every fusion; ``"paths"``, the paths that replay has
