@@ -6,7 +6,7 @@ import itertools
 import pytest
 
 from fxgrad.graphs.page import render_view, viewer_assets
-from fxgrad.graphs.record import Edge, Node, Record
+from fxgrad.graphs.record import Edge, Group, Node, Record
 from tests import graph_records
 from tests.browser import open_file
 from tests.graph_view import Keys, View
@@ -98,6 +98,18 @@ def test_outer_groups_are_named_above_all_boxes_when_300_of_them_are_fitted(page
     assert all(bottom - top >= 15 for _, top, _, bottom in page.places(".names .outer text"))
     in_front = "return view.querySelector('.scene').nextElementSibling.classList.contains('names')"
     assert page.run(in_front)
+
+
+def test_names_of_outer_groups_move_apart_where_they_would_cover_each_other(page_of):
+    groups = tuple(Group(n, None, "phase", f"a phase {n}") for n in range(3))
+    chain = tuple(Node(n, "operation", "add", n // 3 if n < 9 else None) for n in range(200))
+    edges = tuple(Edge(n, n + 1) for n in range(199))
+    page = page_of(Record("phases", "jaxpr", chain, edges, groups))
+    page.click("[data-do='expand']")
+    page.click("[data-do='fit']")
+    assert page.run("return keys('names')") == ["g0", "g1", "g2"]
+    assert overlaps(page.places(".names > g")) == []
+    assert page.outside(".names > g") == []
 
 
 def test_a_group_that_begins_left_of_the_window_is_named_in_it(page_of):

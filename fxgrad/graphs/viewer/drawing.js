@@ -86,7 +86,7 @@ class Drawing {
     this.notes.replaceChildren(...notesOn([...lit], this.#solid()));
   }
 
-  /** The boxes that words beside lines must not cover: all but open groups, of which their headers. */
+  /** What words upon lines must not cover: boxes, and the headers of open groups. */
   #solid() {
     return [...this.layout.boxes].map(([key, box]) =>
       this.model.isOpen(key) ? { ...box, height: HEADER } : box,

@@ -1,4 +1,4 @@
-// The first look: those groups are open with which the graph is seen whole, and read, in the window.
+// The first look: those groups are open with which the graph is seen whole, and can be read.
 
 const WELL_FILLED = 120; // boxes that are still read at a glance
 const LEAST_AREA = 8000; // square pixels that a box takes at least, with the space about it

@@ -1,5 +1,5 @@
-// What lines carry, written upon them: each where it covers no box and no other note, or not at all,
-// for the panel has them too.
+// What lines carry, written upon them: each where it covers no box and no other note, or not at
+// all, for the panel has them too.
 
 const NOTE_HEIGHT = 17;
 const ALONG = [0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8, 0.12, 0.88]; // shares of a line's length

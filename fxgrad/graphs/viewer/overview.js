@@ -1,6 +1,6 @@
-// Names of groups in one size for all distances, above all else. From afar, where the words on boxes
-// are too small: the outermost groups' and as many of the inner ones' as have room. From near: those
-// of open groups that begin to the left of the window.
+// Names of groups in one size for all distances, above all else. From afar, where the words on
+// boxes are too small: the outermost groups' and as many of the inner ones' as have room. From
+// near: those of open groups that begin to the left of the window.
 
 const OUTER_FONT = "600 15px system-ui, sans-serif";
 const INNER_FONT = "600 12px system-ui, sans-serif";
@@ -49,11 +49,14 @@ function hasRoom(frame, place) {
   return place.x + place.width < frame.x + frame.width;
 }
 
-/** Inner groups' names give way to outer ones'. */
+/** Inner groups' names give way to outer ones', of which a later one moves down. */
 function withoutOverlaps(names) {
   const kept = [];
   for (const name of names.sort((a, b) => a.depth - b.depth)) {
-    if (!kept.some((other) => overlap(other.place, name.place))) kept.push(name);
+    const lower = name.depth === 0 ? [0, 1, 2, 3] : [0];
+    const places = lower.map((rows) => ({ ...name.place, y: name.place.y + rows * NAME_HEIGHT }));
+    const place = places.find((free) => !kept.some((other) => overlap(other.place, free)));
+    if (place) kept.push({ ...name, place });
   }
   return kept;
 }

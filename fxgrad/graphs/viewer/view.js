@@ -64,7 +64,7 @@ class View {
     return this.#show((layOut) => layOut(), still);
   }
 
-  /** Draws the layout that `choose` makes of what is seen, unless another is asked for meanwhile. */
+  /** Draws the layout that `choose` makes, unless another is asked for meanwhile. */
   async #show(choose, still = null) {
     const turn = ++this.turn;
     const layOut = async () => {
@@ -121,14 +121,14 @@ class View {
     if (key === null) delete this.container.dataset.selected;
     else this.container.dataset.selected = key;
     this.panel.show(key);
-    this.drawing.select(key);
+    this.drawing?.select(key);
   }
 
   /** Selects a box, opens what hides it, and brings it into the middle. */
   async visit(key) {
     this.select(key);
     if (this.model.reveal(key)) await this.refresh();
-    const place = this.drawing.layout.boxes.get(this.model.standIn(key));
+    const place = this.drawing?.layout.boxes.get(this.model.standIn(key));
     if (place) this.camera.lookAt(headOf(place));
   }
 
