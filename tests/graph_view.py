@@ -68,6 +68,32 @@ class View:
             """
         )
 
+    def places(self, selector):
+        """Left, top, right and bottom of each in the window of the picture, in pixels."""
+        return self.run(
+            """
+            const { left, top } = view.querySelector('.picture').getBoundingClientRect();
+            return [...view.querySelectorAll(arguments[1])].map((e) => e.getBoundingClientRect())
+              .map((box) => [box.left - left, box.top - top, box.right - left, box.bottom - top]);
+            """,
+            selector,
+        )
+
+    def window(self):
+        """Width and height of the picture's window, in pixels."""
+        return self.run(
+            "const p = view.querySelector('.picture'); return [p.clientWidth, p.clientHeight]"
+        )
+
+    def outside(self, selector):
+        """The places of those that are not wholly within the window."""
+        width, height = self.window()
+        return [
+            (left, top, right, bottom)
+            for left, top, right, bottom in self.places(selector)
+            if left < 0 or top < 0 or right > width or bottom > height
+        ]
+
     def click(self, selector):
         self.run(
             "view.querySelector(arguments[1])"

@@ -124,6 +124,7 @@ def test_each_pass_and_each_end_of_the_graph_has_a_colour_of_its_own(page_of):
 
 def test_a_phone_shows_the_picture_and_the_panel_under_it(page_of):
     page = page_of(graph_records.network(), width=390)
+    page.click("[data-do='expand']")
     page.click("[data-node='5']")
     assert page.run("return document.documentElement.scrollWidth") <= 390
     box = "const {top, bottom, width} = view.querySelector(arguments[1]).getBoundingClientRect();"
@@ -137,7 +138,8 @@ def test_a_phone_shows_the_picture_and_the_panel_under_it(page_of):
 
 def test_views_on_one_page_do_not_disturb_each_other(browser, tmp_path):
     path = tmp_path / "two.html"
-    views = [render_view(graph_records.network()), render_view(graph_records.decisions())]
+    graphs = [graph_records.network(), graph_records.decisions()]
+    views = [render_view(graph, height="60rem") for graph in graphs]
     path.write_text(f"<!doctype html><meta charset=utf-8>{views[0]}{viewer_assets()}{views[1]}")
     first = View(browser, path)
     second = View(browser, None, view=1)

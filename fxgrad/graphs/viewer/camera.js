@@ -2,6 +2,9 @@
 
 const CLOSEST = 4;
 const READABLE = 0.45; // below this scale the words on boxes cannot be read, and are not drawn
+const EASY = 0.7; // from this scale on they are read without effort
+const LEGIBLE = 0.55; // to see all of a picture at once is worth reading it at this scale
+const MARGIN = 24; // about a picture that fits; also the room for a name above its first box
 
 class Camera {
   constructor(picture, scene) {
@@ -10,8 +13,8 @@ class Camera {
     this.x = this.y = 0;
     this.scale = 1;
     this.extent = { width: 1, height: 1 };
+    this.covered = 0; // pixels at the bottom of the window, by the legend
     this.wheelIsOurs = () => true;
-    this.zoomed = () => {};
     this.moved = () => {};
     this.#listen();
   }
@@ -21,22 +24,18 @@ class Camera {
   }
 
   get farthest() {
-    return Math.min(0.2, 0.8 * this.#scaleThatFits());
+    return Math.min(0.2, 0.8 * this.scaleThatFits());
   }
 
-  /** Whether a point of the picture is in the window. */
-  sees(point) {
-    const x = this.x + this.scale * point.x;
-    const y = this.y + this.scale * point.y;
-    return x >= 0 && y >= 0 && x < this.window.width && y < this.window.height;
+  /** Where a point of the picture is in the window. */
+  inWindow({ x, y }) {
+    return { x: this.x + this.scale * x, y: this.y + this.scale * y };
   }
 
   moveTo(x, y, scale = this.scale) {
-    const zoomed = scale !== this.scale;
     Object.assign(this, { x, y, scale });
     this.scene.setAttribute("transform", `translate(${x} ${y}) scale(${scale})`);
     this.scene.classList.toggle("far", scale < READABLE);
-    if (zoomed) this.zoomed(scale);
     this.moved();
   }
 
@@ -48,23 +47,23 @@ class Camera {
   }
 
   fit() {
-    const scale = this.#scaleThatFits();
+    const scale = this.scaleThatFits();
     const { width, height } = this.window;
     this.moveTo(
       (width - scale * this.extent.width) / 2,
-      (height - scale * this.extent.height) / 2,
+      (height - this.covered - scale * this.extent.height) / 2,
       scale,
     );
   }
 
   /** All of the picture if it can be read then; else its top, about the box `first`. */
   begin(first) {
-    if (this.#scaleThatFits() >= READABLE) return this.fit();
-    const { width } = this.window;
-    const across = (width - 40) / this.extent.width;
-    const scale = Math.min(1, Math.max(across, READABLE * 1.3));
+    if (this.scaleThatFits() >= LEGIBLE) return this.fit();
+    const { width, height } = this.window;
+    const across = (width - 2 * MARGIN) / this.extent.width;
+    const scale = Math.min(1, Math.max(across, EASY));
     const middle = across < scale && first ? first.x + first.width / 2 : this.extent.width / 2;
-    const y = first ? Math.min(20, 0.4 * this.window.height - scale * first.y) : 20;
+    const y = first ? Math.min(MARGIN, 0.6 * height - scale * first.y) : MARGIN;
     return this.moveTo(width / 2 - scale * middle, y, scale);
   }
 
@@ -92,10 +91,11 @@ class Camera {
     );
   }
 
-  #scaleThatFits() {
+  /** The scale that shows all of a picture, by default of this one. */
+  scaleThatFits(extent = this.extent) {
     const { width, height } = this.window;
-    const across = (width - 40) / this.extent.width;
-    const down = (height - 40) / this.extent.height;
+    const across = (width - 2 * MARGIN) / extent.width;
+    const down = (height - this.covered - 2 * MARGIN) / extent.height;
     return Math.max(0.001, Math.min(1.25, across, down));
   }
 

@@ -83,7 +83,14 @@ class Drawing {
     this.marked[how] = [...(box ? [box] : []), ...this.lit[how].map((line) => line.drawn)];
     for (const element of this.marked[how]) element.classList.add(how);
     const lit = new Set([...this.lit.selected, ...this.lit.hovered]);
-    this.notes.replaceChildren(...[...lit].map(noteOn));
+    this.notes.replaceChildren(...notesOn([...lit], this.#solid()));
+  }
+
+  /** What words upon lines must not cover: boxes, and the headers of open groups. */
+  #solid() {
+    return [...this.layout.boxes].map(([key, box]) =>
+      this.model.isOpen(key) ? { ...box, height: HEADER } : box,
+    );
   }
 
   /** Marks matches, and closed groups that hold some. */
@@ -93,12 +100,6 @@ class Drawing {
       element.classList.toggle("matched", seen.has(key));
     }
   }
-}
-
-function noteOn(line) {
-  if (line.kind === "answer") return "";
-  const { x, y } = line.drawn.getPointAtLength(line.drawn.getTotalLength() / 2);
-  return svg("text", { x, y: y + 4 }, shortened(labelOfLine(line), LONGEST_NAME));
 }
 
 /** A line through right angles with its corners rounded. */

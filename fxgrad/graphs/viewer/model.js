@@ -1,7 +1,6 @@
 // The graph, which of its groups are open, and so which boxes and lines are to be seen.
 // A box goes by its key: "n12" is node 12, "g3" is group 3.
 
-const WELL_FILLED = 120; // boxes that are still read at a glance
 const WORTH_A_BOX = 3; // operations: a large graph's group with fewer for each box stays closed
 
 const keyOfNode = (number) => `n${number}`;
@@ -16,7 +15,6 @@ class Model {
     this.totals = record.groups.map(() => emptyTotals());
     for (const node of record.nodes) this.#count(node);
     this.inside = this.#boxesByParent();
-    this.#openAtFirst();
   }
 
   #count(node) {
@@ -35,18 +33,19 @@ class Model {
     return inside;
   }
 
-  /** All groups if they fit on a screen; else those that show the most in the fewest boxes. */
-  #openAtFirst() {
+  /** The groups to open in at most `room` boxes, those that show the most in the fewest first. */
+  openings(room) {
     const all = this.record.nodes.length + this.record.groups.length;
-    const least = all <= WELL_FILLED ? 0 : WORTH_A_BOX;
+    const least = all <= room ? 0 : WORTH_A_BOX;
     const closed = new Set(this.inside.get(null).filter(isGroup));
+    const order = [];
     let seen = this.inside.get(null).length;
-    const fits = (key) => seen + this.#boxesIn(key) <= WELL_FILLED && this.#worth(key) >= least;
+    const fits = (key) => seen + this.#boxesIn(key) <= room && this.#worth(key) >= least;
     for (;;) {
       const best = [...closed].filter(fits).sort((a, b) => this.#worth(b) - this.#worth(a))[0];
-      if (best === undefined) return;
+      if (best === undefined) return order;
       closed.delete(best);
-      this.open.add(numberOf(best));
+      order.push(numberOf(best));
       seen += this.#boxesIn(best);
       for (const key of this.inside.get(numberOf(best)).filter(isGroup)) closed.add(key);
     }
@@ -123,6 +122,10 @@ class Model {
 
   openAll() {
     this.open = new Set([...this.inside.keys()].filter((group) => group !== null));
+  }
+
+  openOnly(groups) {
+    this.open = new Set(groups);
   }
 
   closeAll() {

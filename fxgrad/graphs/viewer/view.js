@@ -6,7 +6,8 @@
 class View {
   constructor(container) {
     this.container = container;
-    this.record = gathered(JSON.parse(this.part("script[type='application/json']").textContent));
+    this.camera = new Camera(this.part(".picture"), this.part(".scene"));
+    this.record = gathered(withTellingHits(this.#data()), this.camera.window.width);
     this.model = new Model(this.record);
     this.search = new Search(this.record);
     this.engine = new Engine();
@@ -14,9 +15,7 @@ class View {
     this.selected = null;
     this.turn = 0;
     this.begun = false;
-    this.camera = new Camera(this.part(".picture"), this.part(".scene"));
     this.camera.wheelIsOurs = () => this.#hasAttention();
-    this.camera.zoomed = (scale) => this.drawing && nameGroups(this.drawing, scale);
     this.camera.moved = () => this.#sayWhere();
     this.panel = new Panel(this.part(".panel"), this.model, {
       go: (key) => this.visit(key),
@@ -27,7 +26,12 @@ class View {
     this.container.classList.toggle("flat", this.record.groups.length === 0);
     connect(this);
     new ResizeObserver(() => this.#begin()).observe(this.part(".picture"));
-    this.refresh();
+    if (this.camera.window.width) this.#begin();
+    else this.refresh();
+  }
+
+  #data() {
+    return JSON.parse(this.part("script[type='application/json']").textContent);
   }
 
   part(selector) {
@@ -40,11 +44,15 @@ class View {
     return alone || this.container.contains(document.activeElement);
   }
 
-  /** The first look, as soon as there is something to look at, and a window to see it in. */
-  #begin() {
-    if (this.begun || !this.drawing || !this.camera.window.width) return;
+  /** The first look, as soon as there is a window to see it in. */
+  async #begin() {
+    if (this.begun || !this.camera.window.width) return;
     this.begun = true;
-    this.#lookAtStart();
+    this.camera.covered = this.part(".legend").offsetHeight;
+    const order = this.model.openings(roomIn(this.camera.window));
+    const fits = (layout) => this.camera.scaleThatFits(layout) >= EASY;
+    const drawn = await this.#show((layOut) => openWhatFits(this.model, order, layOut, fits));
+    if (drawn) this.#lookAtStart();
   }
 
   #lookAtStart() {
@@ -52,25 +60,41 @@ class View {
   }
 
   /** Lays out what is seen and draws it; `still` is a box that keeps its place in the window. */
-  async refresh(still = null) {
+  refresh(still = null) {
+    return this.#show((layOut) => layOut(), still);
+  }
+
+  /** Draws the layout that `choose` makes, unless another is asked for meanwhile. */
+  async #show(choose, still = null) {
     const turn = ++this.turn;
-    this.#say("working", `Laying out ${countInWords(this.model.boxes().length, "box")}…`);
+    const layOut = async () => {
+      const layout = await this.#layOut();
+      return turn === this.turn ? layout : null;
+    };
     try {
-      performance.mark("fxgraph-layout");
-      const layout = await positions(this.model, this.engine, this.record.stage);
-      if (turn !== this.turn) return;
-      performance.measure("fxgraph layout", "fxgraph-layout");
+      const layout = await choose(layOut);
+      if (layout === null) return false;
       this.#draw(layout, still);
-      this.#begin();
       this.#say("ready", "");
+      return true;
     } catch (error) {
       this.#say("failed", `The graph could not be laid out: ${error.message ?? error}`);
       throw error;
     }
   }
 
+  async #layOut() {
+    this.#say("working", `Laying out ${countInWords(this.model.boxes().length, "box")}…`);
+    performance.mark("fxgraph-layout");
+    const layout = await positions(this.model, this.engine, this.record.stage);
+    performance.measure("fxgraph layout", "fxgraph-layout");
+    return layout;
+  }
+
   #sayWhere() {
-    this.part(".where").textContent = this.drawing ? whereInWords(this.drawing, this.camera) : "";
+    if (!this.drawing) return;
+    this.part(".where").textContent = whereInWords(this.drawing, this.camera);
+    nameGroups(this.part(".names"), this.drawing, this.camera);
   }
 
   #say(state, words) {
@@ -88,7 +112,6 @@ class View {
     if (focused) this.drawing.boxes.get(focused)?.focus({ preventScroll: true });
     this.drawing.match(this.search.matches);
     this.drawing.select(this.selected);
-    nameGroups(this.drawing, this.camera.scale);
     this.#sayWhere();
     performance.measure("fxgraph draw", "fxgraph-draw");
   }
@@ -98,14 +121,14 @@ class View {
     if (key === null) delete this.container.dataset.selected;
     else this.container.dataset.selected = key;
     this.panel.show(key);
-    this.drawing.select(key);
+    this.drawing?.select(key);
   }
 
   /** Selects a box, opens what hides it, and brings it into the middle. */
   async visit(key) {
     this.select(key);
     if (this.model.reveal(key)) await this.refresh();
-    const place = this.drawing.layout.boxes.get(this.model.standIn(key));
+    const place = this.drawing?.layout.boxes.get(this.model.standIn(key));
     if (place) this.camera.lookAt(headOf(place));
   }
 

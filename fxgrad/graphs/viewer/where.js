@@ -1,5 +1,5 @@
-// Where one is: the open groups around the middle of the window, if a header of theirs is not to
-// be seen.
+// Where one is: the open groups around the middle of the window, if a header of theirs is above
+// it.
 
 function whereInWords(drawing, camera) {
   const { width, height } = camera.window;
@@ -8,6 +8,6 @@ function whereInWords(drawing, camera) {
   const around = [...drawing.layout.boxes]
     .filter(([key]) => drawing.model.isOpen(key))
     .filter(([, box]) => x > box.x && x < box.x + box.width && y > box.y && y < box.y + box.height);
-  if (around.every(([, box]) => camera.sees(box))) return "";
+  if (around.every(([, box]) => camera.inWindow(box).y >= 0)) return "";
   return around.map(([key]) => drawing.model.thing(key).label).join(" › ");
 }
