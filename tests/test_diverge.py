@@ -473,6 +473,50 @@ def test_a_printing_function_prints_once(capfd):
     assert capfd.readouterr().out.count("value") == 1
 
 
+def counted(count, result=None):
+    """Calls back to Python, which counts its calls."""
+
+    def note(x):
+        count.append(1)
+        return None if result is None else result(x)
+
+    return note
+
+
+def test_looking_for_a_nan_repeats_no_effect_that_stands_beside_it(capfd):
+    calls = []
+
+    @jax.jit
+    def rooted(x):
+        io_callback(counted(calls), None, x, ordered=False)
+        jax.debug.print("value {}", x)
+        io_callback(counted(calls, np.sum), jax.ShapeDtypeStruct((), x.dtype), x)
+
+        def turn(total, factor):
+            jax.debug.callback(counted(calls), total, ordered=True)
+            return total * factor, jnp.log(total - 2)
+
+        return jax.lax.scan(turn, x[0], x)
+
+    site = fx.diverge(rooted, jnp.ones(3)).first_nonfinite["eager"].site
+    jax.effects_barrier()
+    assert (site.operation, site.within) == ("log", ("jit rooted", "scan, turn 1 of 3"))
+    assert len(calls) == 2 + 3
+    assert capfd.readouterr().out.count("value") == 1
+
+
+def test_a_nan_behind_an_effect_is_named_at_the_equation_around_both():
+    calls = []
+
+    @jax.jit
+    def rooted(x):
+        x = io_callback(counted(calls, np.negative), jax.ShapeDtypeStruct(x.shape, x.dtype), x)
+        return jnp.log(x)
+
+    site = fx.diverge(rooted, jnp.ones(3)).first_nonfinite["eager"].site
+    assert (site.operation, len(calls)) == ("jit rooted", 1)
+
+
 def test_a_mutable_array_stands_aside():
     def mutating(x):
         box = jax.new_ref(x)

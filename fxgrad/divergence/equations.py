@@ -6,7 +6,8 @@ equation, with a `bind` of one's own for each that holds none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -42,6 +43,11 @@ class Equation(Protocol):
         ...
 
     @property
+    def has_effects(self) -> bool:
+        """Whether it, or what it holds, prints, calls back, or touches a reference."""
+        ...
+
+    @property
     def source(self) -> Any:
         """JAX's source information."""
         ...
@@ -58,6 +64,7 @@ class InnerEquation:
       input_avals: the abstract values of the inputs.
       results: the variables of the outputs.
       output_avals: the abstract values of the outputs.
+      has_effects: whether it, or what it holds, prints, calls back, or touches a reference.
       source: JAX's source information.
     """
 
@@ -67,6 +74,7 @@ class InnerEquation:
     input_avals: tuple[Any, ...]
     results: tuple[Any, ...]
     output_avals: tuple[Any, ...]
+    has_effects: bool
     source: Any
 
 
@@ -86,10 +94,16 @@ class Body:
         """The variables and literals of the outputs."""
         return tuple(self._open.outvars)
 
-    @property
+    @functools.cached_property
     def equations(self) -> tuple[InnerEquation, ...]:
-        """In order."""
-        return tuple(_inner(eqn) for eqn in self._open.eqns)
+        """In order, those that the outputs need: what only prints is not among them."""
+        needed = set(variables(self.outputs))
+        found: list[InnerEquation] = []
+        for equation in map(_inner, reversed(self._open.eqns)):
+            if not needed.isdisjoint(equation.results):
+                needed.update(variables(equation.operands))
+                found.append(equation)
+        return tuple(reversed(found))
 
     def only_equation(self) -> InnerEquation | None:
         """The one equation that does more than to convert and reshape, if there is one only."""
@@ -122,6 +136,21 @@ def bind_with(primitive: Any, params: dict[str, Any], inputs: Sequence[Any]) -> 
     return results if primitive.multiple_results else [results]
 
 
+class EffectError(Exception):
+    """What is to be computed needs an effect, which may not happen again."""
+
+
+def bind_silently(equation: Equation, inputs: Sequence[Any]) -> Sequence[Any]:
+    """Bind the primitive as it is unless that has an effect.
+
+    Raises:
+      EffectError: it has one.
+    """
+    if equation.has_effects:
+        raise EffectError(equation.primitive.name)
+    return bind_as_is(equation, inputs)
+
+
 def evaluate(body: Body, inputs: Sequence[Any], bind: Bind) -> list[Any]:
     """What a body gives, each equation by `bind`; its constants and literals go through `bind` too.
 
@@ -129,9 +158,22 @@ def evaluate(body: Body, inputs: Sequence[Any], bind: Bind) -> list[Any]:
     """
     values = dict(zip(body.inputs, inputs, strict=True)) | body.constants
     for equation in body.equations:
-        results = run_equation(equation, [_read(values, o) for o in equation.operands], bind)
+        results = run_equation(equation, read(values, equation.operands), bind)
         values.update(zip(equation.results, results, strict=True))
-    return [_read(values, output) for output in body.outputs]
+    return read(values, body.outputs)
+
+
+def read(values: Mapping[Any, Any], atoms: Sequence[Any]) -> list[Any]:
+    """The values of variables and literals, in the dtype that the jaxpr has them in."""
+    return [
+        np.asarray(atom.val, atom.aval.dtype) if is_literal(atom) else values[atom]
+        for atom in atoms
+    ]
+
+
+def variables(atoms: Sequence[Any]) -> list[Any]:
+    """Without the literals."""
+    return [atom for atom in atoms if not is_literal(atom)]
 
 
 def run_equation(equation: Equation, inputs: Sequence[Any], bind: Bind) -> Sequence[Any]:
@@ -218,9 +260,6 @@ def _inner(eqn: Any) -> InnerEquation:
         input_avals=tuple(var.aval for var in eqn.invars),
         results=tuple(eqn.outvars),
         output_avals=tuple(var.aval for var in eqn.outvars),
+        has_effects=bool(eqn.effects),
         source=eqn.source_info,
     )
-
-
-def _read(values: dict[Any, Any], atom: Any) -> Any:
-    return np.asarray(atom.val, atom.aval.dtype) if is_literal(atom) else values[atom]

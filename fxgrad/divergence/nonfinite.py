@@ -6,7 +6,7 @@ reaches no output.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -17,13 +17,16 @@ import numpy as np
 from fxgrad.divergence.difference import as_numpy
 from fxgrad.divergence.equations import (
     Body,
+    EffectError,
     Equation,
-    bind_as_is,
+    bind_silently,
     body_of_call,
     evaluate,
+    read,
     run_equation,
+    variables,
 )
-from fxgrad.recorder import is_literal, scan_parts
+from fxgrad.recorder import scan_parts
 
 Badness = Literal["nan", "inf"]
 
@@ -98,14 +101,18 @@ class Inside:
 def look_inside(equation: Equation, inputs: Sequence[Any], kind: Badness) -> Inside:
     """Follow a bad value into an equation whose inputs have none, run op by op with these inputs.
 
-    Where that does not show it again, the equation itself is the answer.
+    Where that does not show it again, or needs an effect to happen again, the equation itself is
+    the answer.
     """
     here = Inside(equation, tuple(inputs))
-    opened = _opened(equation, inputs, kind)
-    if opened is None:
+    try:
+        opened = _opened(equation, inputs, kind)
+        if opened is None:
+            return here
+        words, body, given = opened
+        found = _first_in(body, given, kind)
+    except EffectError:
         return here
-    words, body, read = opened
-    found = _first_in(body, read, kind)
     if found is None:
         return here
     is_a_mere_name = body_of_call(equation) is not None and body.only_equation() is not None
@@ -120,16 +127,16 @@ def _first_in(body: Body, inputs: Sequence[Any], kind: Badness) -> Inside | None
     for name, value in values.items():
         flags.note(name, value)
     for equation in equations:
-        results = run_equation(equation, _read(values, equation.operands), bind_as_is)
+        results = run_equation(equation, read(values, equation.operands), bind_silently)
         for name, value in zip(equation.results, results, strict=True):
             values[name] = value
             flags.note(name, value)
-    wiring = [(_variables(e.operands), e.results) for e in equations]
-    first = origin(wiring, _variables(body.outputs), flags.of(kind))
+    wiring = [(variables(e.operands), e.results) for e in equations]
+    first = origin(wiring, variables(body.outputs), flags.of(kind))
     if first is None:
         return None
     found = equations[first]
-    return look_inside(found, _read(values, found.operands), kind)
+    return look_inside(found, read(values, found.operands), kind)
 
 
 def _opened(
@@ -158,14 +165,14 @@ def _bad_turn_of_scan(
     constants, first, gone_through = scan_parts(equation.params, inputs)
     reverse = equation.params["reverse"]
 
-    def read(turn: Any, carry: Sequence[Any]) -> list[Any]:
+    def reads(turn: Any, carry: Sequence[Any]) -> list[Any]:
         index = length - 1 - turn if reverse else turn
         slices = [jax.lax.dynamic_index_in_dim(xs, index, keepdims=False) for xs in rows]
         return [*constants, *carry, *slices]
 
     rows = [jnp.asarray(xs) for xs in gone_through]
     found = _first_bad_turn(
-        lambda turn, carry: evaluate(body, read(turn, carry), bind_as_is),
+        lambda turn, carry: evaluate(body, reads(turn, carry), bind_silently),
         lambda turn, _: turn < length,
         first,
         kind,
@@ -173,7 +180,7 @@ def _bad_turn_of_scan(
     if found is None:
         return None
     turn, carry = found
-    return f"scan, turn {turn + 1} of {length}", body, read(turn, carry)
+    return f"scan, turn {turn + 1} of {length}", body, reads(turn, carry)
 
 
 def _bad_turn_of_while(
@@ -184,8 +191,8 @@ def _bad_turn_of_while(
     asked, turned = inputs[:first], inputs[first : first + second]
     condition, body = Body(params["cond_jaxpr"]), Body(params["body_jaxpr"])
     found = _first_bad_turn(
-        lambda _, carry: evaluate(body, [*turned, *carry], bind_as_is),
-        lambda _, carry: evaluate(condition, [*asked, *carry], bind_as_is)[0],
+        lambda _, carry: evaluate(body, [*turned, *carry], bind_silently),
+        lambda _, carry: evaluate(condition, [*asked, *carry], bind_silently)[0],
         inputs[first + second :],
         kind,
     )
@@ -232,14 +239,3 @@ def _can_be_bad(value: Any) -> bool:
     if dtype is None:
         return isinstance(value, float | complex)
     return jnp.issubdtype(dtype, jnp.inexact)
-
-
-def _read(values: Mapping[Any, Any], atoms: Sequence[Any]) -> list[Any]:
-    return [
-        np.asarray(atom.val, atom.aval.dtype) if is_literal(atom) else values[atom]
-        for atom in atoms
-    ]
-
-
-def _variables(atoms: Sequence[Any]) -> list[Any]:
-    return [atom for atom in atoms if not is_literal(atom)]
