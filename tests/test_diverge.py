@@ -406,6 +406,15 @@ def test_an_output_that_is_zero_but_for_rounding_is_forgiven_unless_atol_is_give
     assert fx.diverge(attention_key_bias, *arguments, atol=0.0).found is not None
 
 
+def test_what_is_zero_in_eager_only_is_not_forgiven():
+    def is_number(x):
+        return (x * 0 / (x * 0) == x * 0 / (x * 0)).astype(jnp.float32)
+
+    divergence = fx.diverge(is_number, jnp.ones(3), compiler_options=FAST_MATH)
+    gap = divergence.diverging["compiled"].gap
+    assert (gap.eager, gap.compiled) == (0, 1)
+
+
 def test_atol_allows_a_difference():
     arguments = contracted_arguments()
     size = float(jnp.max(jnp.abs(jax.jit(contracted)(*arguments))))
