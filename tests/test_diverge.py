@@ -275,17 +275,17 @@ def test_the_turn_of_a_scan_and_the_line_in_its_body_are_named():
         return jax.lax.scan(turn, x, jnp.full(10, 1.7))
 
     site = fx.diverge(doubling, jnp.float32(1)).first_nonfinite["static"].site
-    assert site.within == ("scan, turn 4 of 10",)
+    assert site.within == ("loop, turn 4 of 10",)
     assert site.place.line == "return carry, jnp.log(rest)"
     assert site.operation == "log"
 
 
-def test_a_scan_that_runs_backwards_counts_its_turns_as_they_run():
+def test_a_scan_that_runs_backwards_has_the_numbers_of_its_rows():
     def backwards(x):
         return jax.lax.scan(lambda c, y: (c, c / y), 1.0, x, reverse=True)[1]
 
     site = fx.diverge(backwards, jnp.array([1.0, 0.0, 2.0, 3.0])).first_nonfinite["eager"].site
-    assert site.within == ("scan, turn 3 of 4",)
+    assert site.within == ("loop, turn 2 of 4, run backwards",)
     assert site.reads == ("f32[] 1", "f32[] 0")
 
 
@@ -509,7 +509,7 @@ def test_looking_for_a_nan_repeats_no_effect_that_stands_beside_it(capfd):
 
     site = fx.diverge(rooted, jnp.ones(3)).first_nonfinite["eager"].site
     jax.effects_barrier()
-    assert (site.operation, site.within) == ("log", ("jit rooted", "scan, turn 1 of 3"))
+    assert (site.operation, site.within) == ("log", ("jit rooted", "loop, turn 1 of 3"))
     assert len(calls) == 2 + 3
     assert capfd.readouterr().out.count("value") == 1
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from fxgrad.divergence.causes import find_cause
 from fxgrad.divergence.difference import Gap, Tolerance, as_wide, gap_between, scale_of
-from fxgrad.divergence.finds import find_nonfinite, site_of
+from fxgrad.divergence.finds import find_nonfinite
 from fxgrad.divergence.locate import Sighting, locate
 from fxgrad.divergence.outcomes import (
     Leaf,
@@ -26,6 +26,7 @@ from fxgrad.divergence.program import Program
 from fxgrad.divergence.record import Cause, Found, Nearer, OutputGap, Side, Trial
 from fxgrad.divergence.reference import reference_values
 from fxgrad.divergence.result import Divergence
+from fxgrad.divergence.sites import site_of
 from fxgrad.divergence.words import ADVICE
 from fxgrad.modes import Mode
 from fxgrad.observed import Observed
