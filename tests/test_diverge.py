@@ -15,6 +15,7 @@ import fxgrad as fx
 from fxgrad.cli.demo import init, loss
 from fxgrad.divergence.causes import find_cause, in_highest_precision
 from fxgrad.divergence.difference import Tolerance, gap_between, ulps_between
+from fxgrad.divergence.finds import run_and_note
 from fxgrad.divergence.locate import locate
 from fxgrad.divergence.outcomes import run_eagerly
 from fxgrad.divergence.program import Program, run_as_is
@@ -347,6 +348,76 @@ def test_a_decision_by_a_value_leads_to_the_branch_that_python_took():
     assert divergence.first_nonfinite["replay"].site.operation == "div"
 
 
+LOWER = np.tri(4, dtype=bool)
+HUGE = np.array([[3e38, 3e38], [0, 1]])
+
+
+def masked_scores(x):
+    return jnp.where(LOWER, x, -jnp.inf)
+
+
+def masked_rows(x):
+    return jax.lax.scan(lambda c, row: (c, jnp.where(row > 0, row, -jnp.inf)), 0.0, x)[1]
+
+
+@pytest.mark.parametrize("jit", [lambda f: f, jax.jit], ids=["plain", "jit"])
+@pytest.mark.parametrize(
+    ("fun", "x", "operation", "kind"),
+    [
+        (lambda x: jnp.exp(masked_scores(x) + 200), np.ones((4, 4)), "exp", "inf"),
+        (lambda x: jnp.sum(jnp.where(x > 0, x, -jnp.inf), 1), HUGE, "reduce_sum", "inf"),
+        (jnp.log, np.array([np.nan, -1, 2]), "log", "nan"),
+        (jnp.exp, np.array([np.inf, 200]), "exp", "inf"),
+        (lambda x: jnp.flip(jnp.exp(x))[:1], np.array([np.inf, 200]), "exp", "inf"),
+        (lambda x: jnp.stack([1 / x, jnp.full(2, jnp.inf)]), np.array([0.0, 1]), "div", "inf"),
+    ],
+    ids=["mask", "sum", "nan", "inf", "moved", "stacked"],
+)
+def test_what_is_made_beside_what_is_given_is_named(fun, x, operation, kind, jit):
+    find = fx.diverge(jit(fun), jnp.asarray(x, jnp.float32)).first_nonfinite["static"]
+    assert (find.site.operation, find.kind) == (operation, kind)
+
+
+def test_the_turn_is_named_that_makes_one_and_not_one_that_is_masked_or_given_one():
+    def turns(x):
+        def turn(total, row):
+            masked = jnp.where(row > 50, total, -jnp.inf)
+            hidden = jnp.where(row > 0, jnp.log(row), 0.0)
+            return total, (masked, jnp.exp(row), hidden)
+
+        return jax.lax.scan(turn, x[0], x)[1]
+
+    find = fx.diverge(turns, jnp.array([-1.0, 3.0, 100.0, 3.0])).first_nonfinite["eager"]
+    assert find.site.operation == "exp"
+    assert find.site.within == ("loop, turn 3 of 4",)
+
+
+def test_what_is_read_tells_how_much_of_it_is_not_finite():
+    rest = fx.diverge(lambda x: x - jnp.max(x), jnp.array([jnp.inf, 1.0]))
+    log = fx.diverge(jnp.log, jnp.array([jnp.nan, -1.0, 2.0]))
+    infinite = ("f32[2] from 1 to 1 and 1 infinite", "f32[] inf")
+    assert rest.first_nonfinite["eager"].site.reads == infinite
+    assert log.first_nonfinite["eager"].site.reads == ("f32[3] from -1 to 2 and 1 NaN",)
+
+
+def test_an_infinity_that_only_compiling_makes_is_named_in_the_compiled_modes():
+    def twice(x, y, z):
+        ratio = x / y
+        return ratio / z  # compiled, x / (y * z), and the product is too small for a float32
+
+    small = jnp.full(3, 1e-30), jnp.full(3, 1e-30), jnp.full(3, 1e-20)
+    divergence = fx.diverge(twice, *small)
+    assert set(divergence.first_nonfinite) == {"static", "replay"}
+    assert divergence.first_nonfinite["static"].site.number == 2
+
+
+def test_a_program_that_is_asked_for_what_it_holds_returns_no_values():
+    program = Program(run_eagerly(lambda x: jnp.log(jnp.sin(x)), (jnp.full((64, 64), -1.0),)))
+    leaves = jax.tree.leaves(program.compiled_notes(run_and_note))
+    assert {(leaf.dtype.name, leaf.shape) for leaf in leaves} == {("bool", (2,))}
+    assert [np.asarray(made).tolist() for made in leaves[::2]] == [[False, False], [True, False]]
+
+
 # What is left alone.
 
 
@@ -357,11 +428,19 @@ def test_a_decision_by_a_value_leads_to_the_branch_that_python_took():
         (lambda x: jnp.where(x > 0, jnp.log(x), 0.0), (MATRIX,)),
         (lambda x: jnp.max(x, initial=-jnp.inf), (MATRIX,)),
         (lambda x: x * 2, (jnp.array([jnp.nan, jnp.inf, 1.0]),)),
+        (masked_scores, (jnp.ones((4, 4)),)),
+        (jax.jit(masked_scores), (jnp.ones((4, 4)),)),
+        (masked_rows, (jnp.eye(4),)),
+        (lambda x: jnp.where(x > 0, jnp.log(x), x), (jnp.array([jnp.nan, -1.0]),)),
+        (lambda x: {"loss": x.sum(), "accuracy": math.nan}, (jnp.ones(3),)),
         (lambda x: {"a": [x, 1.5, None], "n": 3}, (MATRIX,)),
         (lambda x: x * 2, (np.ones(3),)),
         (lambda: jnp.arange(3), ()),
     ],
-    ids=["mask", "where", "initial", "given", "no arrays", "numpy", "no arguments"],
+    ids=[
+        *("mask", "where", "initial", "given", "masked output", "masked in jit", "masked in scan"),
+        *("masked beside given", "constant", "no arrays", "numpy", "no arguments"),
+    ],
 )
 def test_nothing_is_reported_of(fun, args):
     assert fx.diverge(fun, *args) is None

@@ -142,7 +142,7 @@ class _Notes:
         self._made: dict[Badness, set[int]] = {kind: set() for kind in KINDS}
         for slot, value in program.given.items():
             self._note(slot, [is_bad(value, kind) for kind in KINDS])
-        for number, (made, held) in program.compiled_notes(_run_and_note).items():
+        for number, (made, held) in program.compiled_notes(run_and_note).items():
             self._made_by(number, np.asarray(made))
             for slot, flags in zip(program.operations[number].results, held, strict=True):
                 self._note(slot, np.asarray(flags))
@@ -183,7 +183,7 @@ class _Notes:
                 self._made[kind].add(number)
 
 
-def _run_and_note(operation: Operation, inputs: Sequence[Any]) -> tuple[Sequence[Any], Any]:
+def run_and_note(operation: Operation, inputs: Sequence[Any]) -> tuple[Sequence[Any], Any]:
     """The results of an operation, what it made, and what each result holds."""
     with operation.context.manager:
         results, made = run_and_tally(operation, inputs)
