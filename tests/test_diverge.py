@@ -631,6 +631,33 @@ def test_options_methods_and_donated_arguments_of_a_function_are_kept():
     np.testing.assert_array_equal(x, MATRIX)
 
 
+def test_a_function_keeps_its_counts():
+    function = fx.function(cancelling)
+    function(MATRIX)
+    before = function.stats().to_dict()
+    assert fx.diverge(function, MATRIX).found is not None
+    assert function.stats().to_dict() == before
+
+
+@pytest.mark.parametrize("ask", [fx.diverge, fx.memory, fx.graph])
+@pytest.mark.parametrize("around", [lambda f: f, lambda f: jax.jit(lambda x: f(x) + 1)])
+def test_a_jitted_function_that_donates_leaves_the_arrays_alive(ask, around):
+    x = jnp.array([-1.0, 2.0])
+    rooted = jax.jit(lambda x: jnp.log(x * 2), donate_argnums=0)
+    asked = ask(around(rooted), x)
+    np.testing.assert_array_equal(x, [-1.0, 2.0])
+    if ask is fx.diverge:
+        assert asked.first_nonfinite["static"].site.operation == "log"
+
+
+def test_the_causes_are_tried_on_living_arrays_where_a_jitted_function_donates():
+    a, b, product = contracted_arguments()
+    multiply = jax.jit(lambda a, b: a * b, donate_argnums=0)
+    found = fx.diverge(lambda a: (multiply(a, b) - product) * 1e3, a).found
+    assert found.cause.kind == "fusion"
+    np.testing.assert_array_equal(a, MATRIX[0])
+
+
 def test_arrays_on_several_devices_are_compared():
     mesh = jax.make_mesh((8,), ("rows",))
     rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("rows"))

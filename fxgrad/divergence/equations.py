@@ -13,6 +13,7 @@ import jax
 
 from fxgrad.divergence.bodies import Body, Equation, body_of_call, read
 from fxgrad.divergence.loops import Loop, loop_of
+from fxgrad.recorder import without_donation
 
 Bind = Callable[[Equation, Sequence[Any]], Sequence[Any]]
 """Gives the results of an equation that holds no others."""
@@ -25,8 +26,8 @@ class EffectError(Exception):
 
 
 def bind_as_is(equation: Equation, inputs: Sequence[Any]) -> Sequence[Any]:
-    """Bind the primitive with its own parameters."""
-    return bind_with(equation.primitive, equation.params, inputs)
+    """Bind the primitive with its own parameters, but that it donates nothing."""
+    return bind_with(equation.primitive, without_donation(equation.params), inputs)
 
 
 def bind_silently(equation: Equation, inputs: Sequence[Any]) -> Sequence[Any]:
