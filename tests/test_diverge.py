@@ -696,6 +696,25 @@ def test_an_element_that_cancels_is_measured_by_the_size_of_the_array():
     assert gap.relative == pytest.approx(1e-8, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "low", "high"),
+    [
+        (np.int64, 2**60, 2**60 + 1),
+        (np.uint64, 2**64 - 2, 2**64 - 1),
+        (np.int64, -(2**63), 2**63 - 1),
+        (np.int8, -128, 127),
+        (np.bool_, False, True),
+    ],
+)
+def test_integers_of_any_size_are_compared_as_they_are(dtype, low, high):
+    a, b = np.array([0, low], dtype), np.array([0, high], dtype)
+    assert not gap_between(a, a, Tolerance()).diverges
+    for gap in (gap_between(a, b, Tolerance()), gap_between(b, a, Tolerance())):
+        assert (gap.beyond, gap.index, gap.ulps) == (1, (1,), high - low)
+        assert gap.absolute == float(high - low)
+    assert gap_between(a, b, Tolerance(atol=1.0)).diverges == (high - low > 1)
+
+
 def test_a_masks_constant_is_not_the_size_of_an_array():
     a = np.array([1.0, 2.0, -1e9, -1e9], np.float32)
     gap = gap_between(a, a * np.array([1, 1.01, 1, 1], np.float32), Tolerance())
