@@ -11,7 +11,7 @@ import functools
 import sys
 import sysconfig
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -116,8 +116,11 @@ class Operation:
 
     def run_on(self, values: dict[Slot, Any]) -> None:
         """Run on the values of its operands; `values` gains its results."""
-        inputs = [values[o] if isinstance(o, Slot) else o for o in self.operands]
-        values.update(zip(self.results, self.run(inputs), strict=True))
+        values.update(zip(self.results, self.run(self.inputs_from(values)), strict=True))
+
+    def inputs_from(self, values: Mapping[Slot, Any]) -> list[Any]:
+        """The values of its operands, by their slots or as they are."""
+        return [values[o] if isinstance(o, Slot) else o for o in self.operands]
 
 
 class Listener(Protocol):
@@ -368,6 +371,12 @@ def called_jaxpr(primitive: Any, params: dict[str, Any]) -> Any:
     """The jaxpr that a primitive calls and does nothing else; None for all other primitives."""
     parameter = _CALLS.get(primitive.name)
     return None if parameter is None else params[parameter]
+
+
+def without_donation(params: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of a call that takes over the memory of none of its inputs."""
+    donated = params.get("donated_invars", ())
+    return {**params, "donated_invars": (False,) * len(donated)} if any(donated) else params
 
 
 def names_in(jaxpr: Any) -> tuple[str, tuple[str, ...], tuple[str, ...]]:

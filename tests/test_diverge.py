@@ -15,6 +15,7 @@ import fxgrad as fx
 from fxgrad.cli.demo import init, loss
 from fxgrad.divergence.causes import find_cause, in_highest_precision
 from fxgrad.divergence.difference import Tolerance, gap_between, ulps_between
+from fxgrad.divergence.finds import run_and_note
 from fxgrad.divergence.locate import locate
 from fxgrad.divergence.outcomes import run_eagerly
 from fxgrad.divergence.program import Program, run_as_is
@@ -275,17 +276,17 @@ def test_the_turn_of_a_scan_and_the_line_in_its_body_are_named():
         return jax.lax.scan(turn, x, jnp.full(10, 1.7))
 
     site = fx.diverge(doubling, jnp.float32(1)).first_nonfinite["static"].site
-    assert site.within == ("scan, turn 4 of 10",)
+    assert site.within == ("loop, turn 4 of 10",)
     assert site.place.line == "return carry, jnp.log(rest)"
     assert site.operation == "log"
 
 
-def test_a_scan_that_runs_backwards_counts_its_turns_as_they_run():
+def test_a_scan_that_runs_backwards_has_the_numbers_of_its_rows():
     def backwards(x):
         return jax.lax.scan(lambda c, y: (c, c / y), 1.0, x, reverse=True)[1]
 
     site = fx.diverge(backwards, jnp.array([1.0, 0.0, 2.0, 3.0])).first_nonfinite["eager"].site
-    assert site.within == ("scan, turn 3 of 4",)
+    assert site.within == ("loop, turn 2 of 4, run backwards",)
     assert site.reads == ("f32[] 1", "f32[] 0")
 
 
@@ -347,6 +348,76 @@ def test_a_decision_by_a_value_leads_to_the_branch_that_python_took():
     assert divergence.first_nonfinite["replay"].site.operation == "div"
 
 
+LOWER = np.tri(4, dtype=bool)
+HUGE = np.array([[3e38, 3e38], [0, 1]])
+
+
+def masked_scores(x):
+    return jnp.where(LOWER, x, -jnp.inf)
+
+
+def masked_rows(x):
+    return jax.lax.scan(lambda c, row: (c, jnp.where(row > 0, row, -jnp.inf)), 0.0, x)[1]
+
+
+@pytest.mark.parametrize("jit", [lambda f: f, jax.jit], ids=["plain", "jit"])
+@pytest.mark.parametrize(
+    ("fun", "x", "operation", "kind"),
+    [
+        (lambda x: jnp.exp(masked_scores(x) + 200), np.ones((4, 4)), "exp", "inf"),
+        (lambda x: jnp.sum(jnp.where(x > 0, x, -jnp.inf), 1), HUGE, "reduce_sum", "inf"),
+        (jnp.log, np.array([np.nan, -1, 2]), "log", "nan"),
+        (jnp.exp, np.array([np.inf, 200]), "exp", "inf"),
+        (lambda x: jnp.flip(jnp.exp(x))[:1], np.array([np.inf, 200]), "exp", "inf"),
+        (lambda x: jnp.stack([1 / x, jnp.full(2, jnp.inf)]), np.array([0.0, 1]), "div", "inf"),
+    ],
+    ids=["mask", "sum", "nan", "inf", "moved", "stacked"],
+)
+def test_what_is_made_beside_what_is_given_is_named(fun, x, operation, kind, jit):
+    find = fx.diverge(jit(fun), jnp.asarray(x, jnp.float32)).first_nonfinite["static"]
+    assert (find.site.operation, find.kind) == (operation, kind)
+
+
+def test_the_turn_is_named_that_makes_one_and_not_one_that_is_masked_or_given_one():
+    def turns(x):
+        def turn(total, row):
+            masked = jnp.where(row > 50, total, -jnp.inf)
+            hidden = jnp.where(row > 0, jnp.log(row), 0.0)
+            return total, (masked, jnp.exp(row), hidden)
+
+        return jax.lax.scan(turn, x[0], x)[1]
+
+    find = fx.diverge(turns, jnp.array([-1.0, 3.0, 100.0, 3.0])).first_nonfinite["eager"]
+    assert find.site.operation == "exp"
+    assert find.site.within == ("loop, turn 3 of 4",)
+
+
+def test_what_is_read_tells_how_much_of_it_is_not_finite():
+    rest = fx.diverge(lambda x: x - jnp.max(x), jnp.array([jnp.inf, 1.0]))
+    log = fx.diverge(jnp.log, jnp.array([jnp.nan, -1.0, 2.0]))
+    infinite = ("f32[2] from 1 to 1 and 1 infinite", "f32[] inf")
+    assert rest.first_nonfinite["eager"].site.reads == infinite
+    assert log.first_nonfinite["eager"].site.reads == ("f32[3] from -1 to 2 and 1 NaN",)
+
+
+def test_an_infinity_that_only_compiling_makes_is_named_in_the_compiled_modes():
+    def twice(x, y, z):
+        ratio = x / y
+        return ratio / z  # compiled, x / (y * z), and the product is too small for a float32
+
+    small = jnp.full(3, 1e-30), jnp.full(3, 1e-30), jnp.full(3, 1e-20)
+    divergence = fx.diverge(twice, *small)
+    assert set(divergence.first_nonfinite) == {"static", "replay"}
+    assert divergence.first_nonfinite["static"].site.number == 2
+
+
+def test_a_program_that_is_asked_for_what_it_holds_returns_no_values():
+    program = Program(run_eagerly(lambda x: jnp.log(jnp.sin(x)), (jnp.full((64, 64), -1.0),)))
+    leaves = jax.tree.leaves(program.compiled_notes(run_and_note))
+    assert {(leaf.dtype.name, leaf.shape) for leaf in leaves} == {("bool", (2,))}
+    assert [np.asarray(made).tolist() for made in leaves[::2]] == [[False, False], [True, False]]
+
+
 # What is left alone.
 
 
@@ -357,11 +428,19 @@ def test_a_decision_by_a_value_leads_to_the_branch_that_python_took():
         (lambda x: jnp.where(x > 0, jnp.log(x), 0.0), (MATRIX,)),
         (lambda x: jnp.max(x, initial=-jnp.inf), (MATRIX,)),
         (lambda x: x * 2, (jnp.array([jnp.nan, jnp.inf, 1.0]),)),
+        (masked_scores, (jnp.ones((4, 4)),)),
+        (jax.jit(masked_scores), (jnp.ones((4, 4)),)),
+        (masked_rows, (jnp.eye(4),)),
+        (lambda x: jnp.where(x > 0, jnp.log(x), x), (jnp.array([jnp.nan, -1.0]),)),
+        (lambda x: {"loss": x.sum(), "accuracy": math.nan}, (jnp.ones(3),)),
         (lambda x: {"a": [x, 1.5, None], "n": 3}, (MATRIX,)),
         (lambda x: x * 2, (np.ones(3),)),
         (lambda: jnp.arange(3), ()),
     ],
-    ids=["mask", "where", "initial", "given", "no arrays", "numpy", "no arguments"],
+    ids=[
+        *("mask", "where", "initial", "given", "masked output", "masked in jit", "masked in scan"),
+        *("masked beside given", "constant", "no arrays", "numpy", "no arguments"),
+    ],
 )
 def test_nothing_is_reported_of(fun, args):
     assert fx.diverge(fun, *args) is None
@@ -404,6 +483,15 @@ def test_an_output_that_is_zero_but_for_rounding_is_forgiven_unless_atol_is_give
     arguments = jnp.zeros(16), MATRIX[:32, :16]
     assert fx.diverge(attention_key_bias, *arguments) is None
     assert fx.diverge(attention_key_bias, *arguments, atol=0.0).found is not None
+
+
+def test_what_is_zero_in_eager_only_is_not_forgiven():
+    def is_number(x):
+        return (x * 0 / (x * 0) == x * 0 / (x * 0)).astype(jnp.float32)
+
+    divergence = fx.diverge(is_number, jnp.ones(3), compiler_options=FAST_MATH)
+    gap = divergence.diverging["compiled"].gap
+    assert (gap.eager, gap.compiled) == (0, 1)
 
 
 def test_atol_allows_a_difference():
@@ -473,6 +561,50 @@ def test_a_printing_function_prints_once(capfd):
     assert capfd.readouterr().out.count("value") == 1
 
 
+def counted(count, result=None):
+    """Calls back to Python, which counts its calls."""
+
+    def note(x):
+        count.append(1)
+        return None if result is None else result(x)
+
+    return note
+
+
+def test_looking_for_a_nan_repeats_no_effect_that_stands_beside_it(capfd):
+    calls = []
+
+    @jax.jit
+    def rooted(x):
+        io_callback(counted(calls), None, x, ordered=False)
+        jax.debug.print("value {}", x)
+        io_callback(counted(calls, np.sum), jax.ShapeDtypeStruct((), x.dtype), x)
+
+        def turn(total, factor):
+            jax.debug.callback(counted(calls), total, ordered=True)
+            return total * factor, jnp.log(total - 2)
+
+        return jax.lax.scan(turn, x[0], x)
+
+    site = fx.diverge(rooted, jnp.ones(3)).first_nonfinite["eager"].site
+    jax.effects_barrier()
+    assert (site.operation, site.within) == ("log", ("jit rooted", "loop, turn 1 of 3"))
+    assert len(calls) == 2 + 3
+    assert capfd.readouterr().out.count("value") == 1
+
+
+def test_a_nan_behind_an_effect_is_named_at_the_equation_around_both():
+    calls = []
+
+    @jax.jit
+    def rooted(x):
+        x = io_callback(counted(calls, np.negative), jax.ShapeDtypeStruct(x.shape, x.dtype), x)
+        return jnp.log(x)
+
+    site = fx.diverge(rooted, jnp.ones(3)).first_nonfinite["eager"].site
+    assert (site.operation, len(calls)) == ("jit rooted", 1)
+
+
 def test_a_mutable_array_stands_aside():
     def mutating(x):
         box = jax.new_ref(x)
@@ -497,6 +629,33 @@ def test_options_methods_and_donated_arguments_of_a_function_are_kept():
     assert fx.diverge(scale.apply, x, "multiplied") is None
     assert fx.diverge(scale.apply, x, "other").found.cause.kind == "fusion"
     np.testing.assert_array_equal(x, MATRIX)
+
+
+def test_a_function_keeps_its_counts():
+    function = fx.function(cancelling)
+    function(MATRIX)
+    before = function.stats().to_dict()
+    assert fx.diverge(function, MATRIX).found is not None
+    assert function.stats().to_dict() == before
+
+
+@pytest.mark.parametrize("ask", [fx.diverge, fx.memory, fx.graph])
+@pytest.mark.parametrize("around", [lambda f: f, lambda f: jax.jit(lambda x: f(x) + 1)])
+def test_a_jitted_function_that_donates_leaves_the_arrays_alive(ask, around):
+    x = jnp.array([-1.0, 2.0])
+    rooted = jax.jit(lambda x: jnp.log(x * 2), donate_argnums=0)
+    asked = ask(around(rooted), x)
+    np.testing.assert_array_equal(x, [-1.0, 2.0])
+    if ask is fx.diverge:
+        assert asked.first_nonfinite["static"].site.operation == "log"
+
+
+def test_the_causes_are_tried_on_living_arrays_where_a_jitted_function_donates():
+    a, b, product = contracted_arguments()
+    multiply = jax.jit(lambda a, b: a * b, donate_argnums=0)
+    found = fx.diverge(lambda a: (multiply(a, b) - product) * 1e3, a).found
+    assert found.cause.kind == "fusion"
+    np.testing.assert_array_equal(a, MATRIX[0])
 
 
 def test_arrays_on_several_devices_are_compared():
@@ -535,6 +694,25 @@ def test_an_element_that_cancels_is_measured_by_the_size_of_the_array():
     gap = gap_between(a, a + np.array([0, 1e-8], np.float32), Tolerance())
     assert not gap.diverges
     assert gap.relative == pytest.approx(1e-8, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "high"),
+    [
+        (np.int64, 2**60, 2**60 + 1),
+        (np.uint64, 2**64 - 2, 2**64 - 1),
+        (np.int64, -(2**63), 2**63 - 1),
+        (np.int8, -128, 127),
+        (np.bool_, False, True),
+    ],
+)
+def test_integers_of_any_size_are_compared_as_they_are(dtype, low, high):
+    a, b = np.array([0, low], dtype), np.array([0, high], dtype)
+    assert not gap_between(a, a, Tolerance()).diverges
+    for gap in (gap_between(a, b, Tolerance()), gap_between(b, a, Tolerance())):
+        assert (gap.beyond, gap.index, gap.ulps) == (1, (1,), high - low)
+        assert gap.absolute == float(high - low)
+    assert gap_between(a, b, Tolerance(atol=1.0)).diverges == (high - low > 1)
 
 
 def test_a_masks_constant_is_not_the_size_of_an_array():

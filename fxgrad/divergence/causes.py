@@ -15,12 +15,11 @@ from typing import Any, Final
 import jax
 import jax.numpy as jnp
 
+from fxgrad.divergence.bodies import Equation, primitives_in
 from fxgrad.divergence.difference import Tolerance, gap_between
 from fxgrad.divergence.equations import (
-    Equation,
     bind_as_is,
     bind_with,
-    primitives_in,
     run_equation,
 )
 from fxgrad.divergence.locate import Sighting
@@ -127,8 +126,7 @@ def _on_its_own(bench: _Bench) -> Trial:
     program, operation = bench.program, bench.operation
     read = program.slots_read(program.makers[bench.slot])
     values = program.compiled_values([*bench.watched, *read])
-    inputs = [values[o] if isinstance(o, Slot) else o for o in operation.operands]
-    value = operation.run(inputs)[operation.results.index(bench.slot)]
+    value = operation.run(operation.inputs_from(values))[operation.results.index(bench.slot)]
     gap = gap_between(bench.eager, value, bench.tolerance)
     removed = "the equation in a program of its own"
     return Trial("fusion", removed, gap.relative, not gap.diverges)

@@ -97,7 +97,7 @@ def gap_between(eager: Any, compiled: Any, tolerance: Tolerance) -> Gap:
     wide_a, wide_b = as_wide(a), as_wide(b)
     scale = scale_of(wide_a, wide_b)
     with np.errstate(invalid="ignore", over="ignore"):
-        difference = np.abs(wide_a - wide_b)
+        difference = _distance(a, b)
         size = np.maximum(np.where(np.isfinite(wide_a), np.abs(wide_a), 0.0), scale)
         allowed = (tolerance.atol or 0.0) + tolerance.rtol_of(a.dtype) * size
     same = (a == b) | (np.isnan(wide_a) & np.isnan(wide_b))
@@ -164,6 +164,15 @@ def scale_of(a: np.ndarray, b: np.ndarray) -> float:
         return largest
     rest = float(np.max(sizes, initial=0.0, where=~((sizes == largest) & (a == b))))
     return rest or largest
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """How far the elements are apart: of integers as far as they are, however large."""
+    if jnp.issubdtype(a.dtype, jnp.inexact) or jnp.issubdtype(b.dtype, jnp.inexact):
+        return np.abs(as_wide(a) - as_wide(b))
+    exact = [x if x.dtype == np.uint64 else x.astype(np.int64) for x in (a, b)]
+    above, below = np.maximum(*exact), np.minimum(*exact)
+    return (above.astype(np.uint64) - below.astype(np.uint64)).astype(np.float64)
 
 
 def _step_number(element: np.ndarray) -> int:

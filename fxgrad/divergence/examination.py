@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from fxgrad.divergence.causes import find_cause
 from fxgrad.divergence.difference import Gap, Tolerance, as_wide, gap_between, scale_of
-from fxgrad.divergence.finds import find_nonfinite, site_of
+from fxgrad.divergence.finds import find_nonfinite
 from fxgrad.divergence.locate import Sighting, locate
 from fxgrad.divergence.outcomes import (
     Leaf,
@@ -25,6 +26,7 @@ from fxgrad.divergence.program import Program
 from fxgrad.divergence.record import Cause, Found, Nearer, OutputGap, Side, Trial
 from fxgrad.divergence.reference import reference_values
 from fxgrad.divergence.result import Divergence
+from fxgrad.divergence.sites import site_of
 from fxgrad.divergence.words import ADVICE
 from fxgrad.modes import Mode
 from fxgrad.observed import Observed
@@ -63,7 +65,7 @@ class Examination:
         """What there is to report, or None."""
         outputs = self._outputs_by_mode()
         gaps = {mode: gaps_of(self._leaves, v, self._tolerance) for mode, v in outputs.items()}
-        self._forgive_zeros(gaps)
+        self._forgive_zeros(gaps, outputs)
         apart = {m: [pair for pair in g if pair[1].diverges] for m, g in gaps.items()}
         diverging = {mode: worst_of(pairs) for mode, pairs in apart.items() if pairs}
         nonfinite = find_nonfinite(self._program, self._leaves, outputs, masked=self._masked)
@@ -118,24 +120,35 @@ class Examination:
         self._failures[mode] = f"its output is {jax.tree.structure(output)}, eager's is {eager}"
         return False
 
-    def _forgive_zeros(self, gaps: dict[str, list[tuple[Leaf, Gap]]]) -> None:
+    def _forgive_zeros(
+        self, gaps: dict[str, list[tuple[Leaf, Gap]]], outputs: Mapping[str, Sequence[Any]]
+    ) -> None:
         """Take out the outputs that are zero but for rounding, unless `atol` rules that."""
         if self._tolerance.atol is not None:
             return
-        slots = {leaf.slot for g in gaps.values() for leaf, gap in g if _may_be_zero(leaf, gap)}
-        zeros = self._zeros_among([slot for slot in slots if slot is not None])
+        tiny = {mode: self._tiny(pairs, outputs[mode]) for mode, pairs in gaps.items()}
+        zeros = self._zeros_among(list(set().union(*tiny.values())))
         for mode, pairs in gaps.items():
-            gaps[mode] = [pair for pair in pairs if pair[0].slot not in zeros]
+            gaps[mode] = [pair for pair in pairs if pair[0].slot not in zeros & tiny[mode]]
+
+    def _tiny(self, pairs: Sequence[tuple[Leaf, Gap]], output: Sequence[Any]) -> set[Slot]:
+        """The slots that diverge, and are tiny beside the inputs in eager and in the mode."""
+        inputs = [v for v in self._program.given.values() if _is_float(v)]
+        most = _TINY * max((_size(value) for value in inputs), default=0.0)
+        compiled = {leaf.slot: v for leaf, v in zip(self._leaves, output, strict=True)}
+        return {
+            leaf.slot
+            for leaf, gap in pairs
+            if leaf.slot is not None and _may_be_zero(leaf, gap)
+            if max(_size(leaf.value), _size(compiled[leaf.slot])) < most
+        }
 
     def _zeros_among(self, slots: Sequence[Slot]) -> set[Slot]:
-        values = {leaf.slot: leaf.value for leaf in self._leaves if leaf.slot is not None}
-        inputs = [v for v in self._program.given.values() if _is_float(v)]
-        size = max((_size(value) for value in inputs), default=0.0)
-        tiny = [slot for slot in slots if _size(values[slot]) < _TINY * size]
-        if not tiny:
+        if not slots:
             return set()
-        reference = reference_values(self._program, tiny).values
-        return {s for s in tiny if _size(reference[s]) <= _ZERO * _size(values[s])}
+        values = {leaf.slot: leaf.value for leaf in self._leaves if leaf.slot is not None}
+        reference = reference_values(self._program, slots).values
+        return {s for s in slots if _size(reference[s]) <= _ZERO * _size(values[s])}
 
     def _find(
         self, apart: Mapping[str, list[tuple[Leaf, Gap]]], diverging: Mapping[str, OutputGap]
@@ -203,8 +216,7 @@ def _error(wide: np.ndarray, truth: np.ndarray, size: float) -> float:
 
 
 def _may_be_zero(leaf: Leaf, gap: Gap) -> bool:
-    is_float = leaf.slot is not None and _is_float(leaf.value)
-    return is_float and gap.diverges and np.isfinite(gap.relative)
+    return _is_float(leaf.value) and gap.diverges and math.isfinite(gap.absolute)
 
 
 def _size(value: Any) -> float:

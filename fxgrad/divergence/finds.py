@@ -1,23 +1,29 @@
-"""Finds: the first NaN or infinity of every mode, and equations as sites that can be shown."""
+"""Finds: the first NaN or infinity of every mode.
+
+Eager's run is followed element by element. A compiled one is asked whether it has what eager made
+at the same equation; where it has not, one program says of every value what it holds, and of every
+operation what it made.
+"""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 
-from fxgrad.divergence.difference import as_numpy
-from fxgrad.divergence.equations import name_of
-from fxgrad.divergence.nonfinite import Badness, Flags, is_bad, look_inside, origin
+from fxgrad.divergence.kinds import KINDS, Badness, can_be_bad, is_bad, is_down, is_up, where_bad
+from fxgrad.divergence.nonfinite import look_inside, origins_inside
 from fxgrad.divergence.outcomes import Leaf
 from fxgrad.divergence.program import Program
 from fxgrad.divergence.record import NonFinite, Site
-from fxgrad.recorder import Slot, place_of, scope_of
-
-_KINDS: tuple[Badness, ...] = ("nan", "inf")
+from fxgrad.divergence.sites import site_inside
+from fxgrad.divergence.tally import holds, run_and_tally
+from fxgrad.divergence.trail import Trail, first_of
+from fxgrad.divergence.ways import origin
+from fxgrad.recorder import Operation, Slot
 
 
 def find_nonfinite(
@@ -35,129 +41,162 @@ def find_nonfinite(
       outputs: the leaves that each other mode returned.
       masked: report what reaches no output as well.
     """
-    tracers = {"eager": functools.cache(lambda: _trace_eager(program))}
-    tracers |= dict.fromkeys(outputs, functools.cache(lambda: _trace_compiled(program)))
-    slots = [leaf.slot for leaf in leaves]
-    finds: dict[str, NonFinite] = {}
-    for mode, values in {"eager": [leaf.value for leaf in leaves], **outputs}.items():
-        if masked or any(is_bad(value, kind) for value in values for kind in _KINDS):
-            find = _find(tracers[mode](), slots, values, masked=masked)
-            if find is not None:
-                finds[mode] = find
-    return finds
+    every = [[leaf.value for leaf in leaves], *outputs.values()]
+    if not masked and not any(is_bad(v, kind) for vs in every for v in vs for kind in KINDS):
+        return {}
+    eager = _Eager(program, leaves, masked=masked)
+    compiled = _Compiled(program, eager)
+    finds = {"eager": eager.find()}
+    finds |= {mode: compiled.find(values) for mode, values in outputs.items()}
+    return {mode: find for mode, find in finds.items() if find is not None}
 
 
-def _find(
-    trace: _Trace, slots: Sequence[Slot | None], values: Sequence[Any], *, masked: bool
-) -> NonFinite | None:
-    for kind in _KINDS:
-        ends = [s for s, v in zip(slots, values, strict=True) if is_bad(v, kind)]
-        number = trace.origin(ends, kind, masked=masked)
-        if number is not None:
-            return trace.nonfinite(number, kind)
-        if ends and not any(trace.is_marked(slot, kind) for slot in ends if slot is not None):
-            return NonFinite(kind, None)  # the program that returns all has it otherwise
-    return None
+class _Eager:
+    """Eager's run, followed.
+
+    Attributes:
+      leaves: its output.
+      masked: whether what reaches no output counts.
+      first: the first operation that made something, by its place, and what; None if none did.
+    """
+
+    def __init__(self, program: Program, leaves: Sequence[Leaf], *, masked: bool) -> None:
+        self.leaves: Final = leaves
+        self.masked: Final = masked
+        self._program = program
+        self._trail = Trail({}, origins_inside)
+        for step in program.steps():
+            self._trail.follow(*step[:4])
+            self._trail.drop(step.ended)
+        self.first: Final = next(filter(None, map(self._first, KINDS)), None)
+
+    @functools.cache  # noqa: B019  (one lives as long as one search)
+    def find(self) -> NonFinite | None:
+        """What is to be told of it."""
+        if self.first is None:
+            return None
+        number, kind = self.first
+        of = self._trail.made[number].of if kind == "nan" else None
+        return NonFinite(
+            kind, self._site(number, kind), None if of is None else self._site(of, "inf")
+        )
+
+    def _first(self, kind: Badness) -> tuple[int, Badness] | None:
+        ends = (leaf for leaf in self.leaves if leaf.slot is not None)
+        values = (self._trail.traced(leaf.slot, leaf.value) for leaf in ends)
+        number = self._trail.first_made(kind) if self.masked else first_of(values, kind)
+        return None if number is None else (number, kind)
+
+    def _site(self, number: int, kind: Badness) -> Site:
+        operation, inputs = self._program.operations[number], self._trail.made[number].inputs
+        return site_inside(self._program, number, look_inside(operation, inputs, kind))
 
 
-def _trace_eager(program: Program) -> _Trace:
-    flags = _given(program)
-    for _, made in program.eagerly(list(program.makers)):
-        for slot, value in made.items():
-            flags.note(slot, value)
-    return _Trace(program, flags, program.eager_values)
+class _Compiled:
+    """The operations as one compiled program."""
+
+    def __init__(self, program: Program, eager: _Eager) -> None:
+        self._program, self._eager = program, eager
+
+    def find(self, values: Sequence[Any]) -> NonFinite | None:
+        """What is to be told of a mode that returned these leaves."""
+        if self._eager.first is not None and self._has_eagers(values):
+            return self._eager.find()
+        pairs = list(zip(self._eager.leaves, values, strict=True))
+        if self._eager.first is None:  # then what eager has as well was given
+            pairs = [(leaf, value) for leaf, value in pairs if not _is_alike(leaf.value, value)]
+        for kind in KINDS:
+            ends = [leaf.slot for leaf, v in pairs if leaf.slot is not None and is_bad(v, kind)]
+            if ends or self._eager.masked:
+                find = self._notes.find(ends, kind, masked=self._eager.masked)
+                if find is not None:
+                    return find
+        return None
+
+    def _has_eagers(self, values: Sequence[Any]) -> bool:
+        """Whether the mode has what eager made, in its output and at the same operation."""
+        assert self._eager.first is not None
+        number, kind = self._eager.first
+        reaches = any(is_bad(value, kind) for value in values)
+        return (reaches or self._eager.masked) and kind in self._kinds_at(number)
+
+    @functools.cache  # noqa: B019
+    def _kinds_at(self, number: int) -> list[Badness]:
+        results = self._program.operations[number].results
+        watched = list(dict.fromkeys([*self._program.outputs, *results]))
+        made = [slot for slot in watched if slot in self._program.makers]
+        values = self._program.given | self._program.compiled_values(made)
+        return [kind for kind in KINDS if any(is_bad(values.get(s), kind) for s in results)]
+
+    @functools.cached_property
+    def _notes(self) -> _Notes:
+        return _Notes(self._program)
 
 
-def _trace_compiled(program: Program) -> _Trace:
-    flags = _given(program)
-    for slot, value in program.compiled_values(list(program.makers)).items():
-        flags.note(slot, value)
-    return _Trace(program, flags, lambda slots: program.compiled_values(list(slots)))
+class _Notes:
+    """What one compiled program says of every value and operation, without returning values."""
 
-
-def _given(program: Program) -> Flags:
-    flags = Flags()
-    for slot, value in program.given.items():
-        flags.note(slot, value)
-    return flags
-
-
-class _Trace:
-    """One run's flags, and a way to get at its values."""
-
-    def __init__(
-        self,
-        program: Program,
-        flags: Flags,
-        values_of: Callable[[Sequence[Slot]], Mapping[Slot, Any]],
-    ) -> None:
-        self._program, self._flags, self._values_of = program, flags, values_of
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._held: dict[Badness, set[Slot]] = {kind: set() for kind in KINDS}
+        self._made: dict[Badness, set[int]] = {kind: set() for kind in KINDS}
+        for slot, value in program.given.items():
+            self._note(slot, [is_bad(value, kind) for kind in KINDS])
+        for number, (made, held) in program.compiled_notes(run_and_note).items():
+            self._made_by(number, np.asarray(made))
+            for slot, flags in zip(program.operations[number].results, held, strict=True):
+                self._note(slot, np.asarray(flags))
         self._wiring = [
             (program.slots_read(n), o.results) for n, o in enumerate(program.operations)
         ]
 
-    def is_marked(self, slot: Slot, kind: Badness) -> bool:
-        """Whether a value is bad in this run."""
-        return slot in self._flags.of(kind)
+    def find(self, ends: Sequence[Slot], kind: Badness, *, masked: bool) -> NonFinite | None:
+        """The first of a kind on a way to the ends, or wherever it went."""
+        held = self._held[kind]
+        number = origin(self._wiring, list(held) if masked else ends, held, self._made[kind])
+        if number is not None:
+            return NonFinite(kind, self._site(number, kind), self._made_of(number, kind))
+        # The program that tells of all values may have it otherwise.
+        return NonFinite(kind, None) if ends and held.isdisjoint(ends) else None
 
-    def origin(self, ends: Sequence[Slot | None], kind: Badness, *, masked: bool) -> int | None:
-        """The operation that made the first bad value on a way to `ends`, by its place."""
-        marked = self._flags.of(kind)
-        return origin(self._wiring, list(marked) if masked else ends, marked)
-
-    def nonfinite(self, number: int, kind: Badness) -> NonFinite:
-        """The find at an operation, and for a NaN where the infinity in it came from."""
-        made_of = None
-        if kind == "nan":
-            infinite = [s for s in self._program.slots_read(number) if self.is_marked(s, "inf")]
-            before = origin(self._wiring, infinite, self._flags.inf)
-            made_of = None if before is None else self._site(before, "inf")
-        return NonFinite(kind, self._site(number, kind), made_of)
+    def _made_of(self, number: int, kind: Badness) -> Site | None:
+        if kind == "inf":
+            return None
+        read = self._program.slots_read(number)
+        before = origin(self._wiring, read, self._held["inf"], self._made["inf"])
+        return None if before is None else self._site(before, "inf")
 
     def _site(self, number: int, kind: Badness) -> Site:
-        operation = self._program.operations[number]
-        values = self._values_of(self._program.slots_read(number))
-        inputs = [values[o] if isinstance(o, Slot) else o for o in operation.operands]
-        inside = look_inside(operation, inputs, kind)
-        outer = site_of(self._program, number)
-        return Site(
-            number=outer.number,
-            count=outer.count,
-            operation=name_of(inside.equation),
-            value=_aval_words(inside.equation.output_avals[0]),
-            place=place_of(inside.equation.source) or outer.place,
-            scope=outer.scope,
-            within=inside.within,
-            reads=tuple(_range_words(value) for value in inside.inputs),
-        )
+        program, operation = self._program, self._program.operations[number]
+        values = program.given | program.compiled_values(program.slots_made(number))
+        inside = look_inside(operation, operation.inputs_from(values), kind)
+        return site_inside(program, number, inside)
+
+    def _note(self, slot: Slot, flags: Sequence[Any] | np.ndarray) -> None:
+        for kind, flag in zip(KINDS, flags, strict=True):
+            if flag:
+                self._held[kind].add(slot)
+
+    def _made_by(self, number: int, flags: np.ndarray) -> None:
+        for kind, flag in zip(KINDS, flags, strict=True):
+            if flag:
+                self._made[kind].add(number)
 
 
-def site_of(program: Program, number: int, slot: Slot | None = None) -> Site:
-    """An operation of a program as a site; `slot` says which of its results."""
-    operation = program.operations[number]
-    result = 0 if slot is None else operation.results.index(slot)
-    return Site(
-        number=number + 1,
-        count=len(program.operations),
-        operation=name_of(operation),
-        value=_aval_words(operation.output_avals[result]),
-        place=place_of(operation.source),
-        scope=scope_of(operation.source),
-    )
+def run_and_note(operation: Operation, inputs: Sequence[Any]) -> tuple[Sequence[Any], Any]:
+    """The results of an operation, what it made, and what each result holds."""
+    with operation.context.manager:
+        results, made = run_and_tally(operation, inputs)
+    held = [jnp.stack([holds([value], kind) for kind in KINDS]) for value in results]
+    return results, (made, held)
 
 
-def _aval_words(aval: Any) -> str:
-    return aval.str_short(short_dtypes=True)
-
-
-def _range_words(value: Any) -> str:
-    array = as_numpy(value)
-    words = _aval_words(jax.typeof(array))
-    if not array.size:
-        return words
-    if array.ndim == 0:
-        return f"{words} {array.item():g}"
-    finite = array[np.isfinite(array)] if array.dtype.kind != "b" else array
-    if not finite.size:
-        return f"{words} without a finite element"
-    return f"{words} from {finite.min().item():g} to {finite.max().item():g}"
+def _is_alike(eager: Any, other: Any) -> bool:
+    """Whether two leaves are not finite at the same elements, in the same way."""
+    if np.shape(eager) != np.shape(other):
+        return False
+    if not (can_be_bad(eager) and can_be_bad(other)):
+        return True
+    a, b = np.asarray(eager), np.asarray(other)
+    tests: list[Callable[[Any], Any]] = [lambda v: where_bad(v, "nan"), is_up, is_down]
+    return all(bool((test(a) == test(b)).all()) for test in tests)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from fxgrad.divergence.difference import Gap, Tolerance, gap_between, is_bitwise_equal
-from fxgrad.divergence.nonfinite import origin
 from fxgrad.divergence.program import Program
+from fxgrad.divergence.ways import origin
 from fxgrad.recorder import Slot
 
 MOST_BYTES: Final = 2**31

@@ -1,83 +1,38 @@
-"""NaN and infinity: which equation made the first one that reaches an output.
+"""NaN and infinity inside of equations: what calls, branches and loops hold, followed op by op.
 
 An infinity that is given, such as the ``-inf`` of a mask, was not made, and what a ``where`` drops
-reaches no output.
+reaches no output. No effect is repeated for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fxgrad.divergence.difference import as_numpy
-from fxgrad.divergence.equations import (
+from fxgrad.divergence.bodies import (
     Body,
     Equation,
-    bind_as_is,
+    bodies_of,
     body_of_call,
-    evaluate,
-    run_equation,
+    literals_in,
+    read,
+    words_of,
 )
-from fxgrad.recorder import is_literal, scan_parts
+from fxgrad.divergence.equations import EffectError, evaluate, run_silently, step_through_body
+from fxgrad.divergence.kinds import KINDS, Badness, is_bad, where_bad
+from fxgrad.divergence.loops import Loop, loop_of
+from fxgrad.divergence.origins import FINITE, GIVEN, HERE, Traced, origins_of
+from fxgrad.divergence.tally import holds, nothing_made, tally
+from fxgrad.divergence.trail import Trail, first_of
 
-Badness = Literal["nan", "inf"]
-
-
-def is_bad(value: Any, kind: Badness) -> bool:
-    """Whether an array of floats holds a NaN, or an infinity."""
-    if not _can_be_bad(value):
-        return False
-    array = as_numpy(value)
-    return bool((np.isnan(array) if kind == "nan" else np.isinf(array)).any())
-
-
-@dataclass
-class Flags:
-    """Which values, by their slots or variables, hold a NaN or an infinity."""
-
-    nan: set[Hashable] = field(default_factory=set)
-    inf: set[Hashable] = field(default_factory=set)
-
-    def note(self, name: Hashable, value: Any) -> None:
-        """Look at a value."""
-        if is_bad(value, "nan"):
-            self.nan.add(name)
-        if is_bad(value, "inf"):
-            self.inf.add(name)
-
-    def of(self, kind: Badness) -> set[Hashable]:
-        """The values of one kind."""
-        return self.nan if kind == "nan" else self.inf
-
-
-def origin(
-    equations: Sequence[tuple[Collection[Any], Collection[Any]]],
-    outputs: Collection[Hashable],
-    marked: Collection[Hashable],
-) -> int | None:
-    """The first equation that makes a marked value of unmarked ones, on a marked way to an output.
-
-    Args:
-      equations: what each reads and makes.
-      outputs: where the ways end.
-      marked: what is followed.
-    """
-    ahead = {name for name in outputs if name in marked}
-    found = None
-    for number in reversed(range(len(equations))):
-        reads, makes = equations[number]
-        if ahead.isdisjoint(makes):
-            continue
-        before = {name for name in reads if name in marked}
-        ahead |= before
-        if not before:
-            found = number
-    return found
+# A turn may make what it drops. Then the next that makes one is looked into, so often.
+_MOST_TURNS: Final = 20
 
 
 @dataclass(frozen=True)
@@ -96,150 +51,172 @@ class Inside:
 
 
 def look_inside(equation: Equation, inputs: Sequence[Any], kind: Badness) -> Inside:
-    """Follow a bad value into an equation whose inputs have none, run op by op with these inputs.
+    """Follow a kind that an equation made into it, run op by op with these inputs.
 
-    Where that does not show it again, the equation itself is the answer.
+    Where that does not show it again, or needs an effect to happen again, the equation itself is
+    the answer.
     """
-    here = Inside(equation, tuple(inputs))
-    opened = _opened(equation, inputs, kind)
+    try:
+        found = _made_inside(equation, inputs, kind)
+    except EffectError:
+        found = None
+    return found or Inside(equation, tuple(inputs))
+
+
+def origins_inside(
+    equation: Equation, inputs: Sequence[Traced], results: Sequence[Any]
+) -> Sequence[Traced]:
+    """The results of an equation, traced back through what it holds; `HERE` is what that made."""
+    if not any(is_bad(value, kind) for value in results for kind in KINDS):
+        return [Traced(value, None) for value in results]
+    try:
+        opened = _opened(equation, inputs)
+        if opened is not None:
+            body, given = opened
+            _, outputs = _walk(body, given, numbered=False)
+            return [_as_in(o, value) for o, value in zip(outputs, results, strict=True)]
+        loop = loop_of(equation, [given.value for given in inputs])
+        if loop is not None and not _reads_what_was_made(inputs):
+            return _origins_in_loop(equation, loop, inputs, results)
+    except EffectError:
+        pass  # then what it holds is not looked into
+    return origins_of(equation, inputs, results)
+
+
+def _made_inside(equation: Equation, inputs: Sequence[Any], kind: Badness) -> Inside | None:
+    loop = loop_of(equation, inputs)
+    if loop is not None:
+        return _made_in_loop(loop, kind)
+    given = [Traced.given(value) for value in inputs]
+    opened = _opened(equation, given)
     if opened is None:
-        return here
-    words, body, read = opened
-    found = _first_in(body, read, kind)
-    if found is None:
-        return here
-    is_a_mere_name = body_of_call(equation) is not None and body.only_equation() is not None
-    within = found.within if is_a_mere_name else (words, *found.within)
-    return Inside(found.equation, found.inputs, within)
-
-
-def _first_in(body: Body, inputs: Sequence[Any], kind: Badness) -> Inside | None:
-    equations = body.equations
-    values: dict[Any, Any] = dict(zip(body.inputs, inputs, strict=True)) | body.constants
-    flags = Flags()
-    for name, value in values.items():
-        flags.note(name, value)
-    for equation in equations:
-        results = run_equation(equation, _read(values, equation.operands), bind_as_is)
-        for name, value in zip(equation.results, results, strict=True):
-            values[name] = value
-            flags.note(name, value)
-    wiring = [(_variables(e.operands), e.results) for e in equations]
-    first = origin(wiring, _variables(body.outputs), flags.of(kind))
-    if first is None:
         return None
-    found = equations[first]
-    return look_inside(found, _read(values, found.operands), kind)
+    body, given = opened
+    found = _first_in(body, given, kind)
+    if found is None or (body_of_call(equation) and body.only_equation() is not None):
+        return found  # what it calls is a mere name for the one equation
+    return _within(_words(equation, inputs), found)
 
 
-def _opened(
-    equation: Equation, inputs: Sequence[Any], kind: Badness
-) -> tuple[str, Body, Sequence[Any]] | None:
-    """What an equation holds, in words, as equations, and with which inputs it went bad."""
-    name = equation.primitive.name
+def _first_in(body: Body, given: Sequence[Traced], kind: Badness) -> Inside | None:
+    """The first equation that made a kind on a way to an output."""
+    trail, outputs = _walk(body, given, numbered=True)
+    number = first_of(outputs, kind)
+    if number is None:
+        return None
+    return look_inside(body.equations[number], trail.made[number].inputs, kind)
+
+
+def _walk(body: Body, given: Sequence[Traced], *, numbered: bool) -> tuple[Trail, Sequence[Traced]]:
+    """Follow the equations of a body to its outputs; what they make is `HERE` or has a number."""
+    trail = Trail(dict(zip(body.inputs, given, strict=True)), origins_inside)
+    values = dict(zip(body.inputs, (value.value for value in given), strict=True))
+    values |= body.constants
+    for number, equation in enumerate(body.equations):
+        inputs = read(values, equation.operands)
+        results = run_silently(equation, inputs)
+        values.update(zip(equation.results, results, strict=True))
+        trail.follow(number if numbered else HERE, equation, inputs, results)
+        for name in body.ended_at(number):
+            values.pop(name, None)
+            trail.drop([name])
+    ends = zip(body.outputs, read(values, body.outputs), strict=True)
+    return trail, [trail.traced(name, value) for name, value in ends]
+
+
+def _opened(equation: Equation, inputs: Sequence[Traced]) -> tuple[Body, Sequence[Traced]] | None:
+    """The equations that a call or a branch holds, and what they are given."""
     body = body_of_call(equation)
     if body is not None:
-        return f"{name} {equation.params.get('name', '')}".strip(), body, inputs
-    if name == "cond":
-        branches = equation.params["branches"]
-        chosen = min(max(int(inputs[0]), 0), len(branches) - 1)
-        return f"cond, branch {chosen}", Body(branches[chosen]), inputs[1:]
-    if name == "scan":
-        return _bad_turn_of_scan(equation, inputs, kind)
-    if name == "while":
-        return _bad_turn_of_while(equation, inputs, kind)
+        return body, inputs
+    if equation.primitive.name == "cond":
+        return Body(equation.params["branches"][_branch(equation, inputs[0].value)]), inputs[1:]
     return None
 
 
-def _bad_turn_of_scan(
-    equation: Equation, inputs: Sequence[Any], kind: Badness
-) -> tuple[str, Body, Sequence[Any]] | None:
-    body, length = Body(equation.params["jaxpr"]), equation.params["length"]
-    constants, first, gone_through = scan_parts(equation.params, inputs)
-    reverse = equation.params["reverse"]
-
-    def read(turn: Any, carry: Sequence[Any]) -> list[Any]:
-        index = length - 1 - turn if reverse else turn
-        slices = [jax.lax.dynamic_index_in_dim(xs, index, keepdims=False) for xs in rows]
-        return [*constants, *carry, *slices]
-
-    rows = [jnp.asarray(xs) for xs in gone_through]
-    found = _first_bad_turn(
-        lambda turn, carry: evaluate(body, read(turn, carry), bind_as_is),
-        lambda turn, _: turn < length,
-        first,
-        kind,
-    )
-    if found is None:
-        return None
-    turn, carry = found
-    return f"scan, turn {turn + 1} of {length}", body, read(turn, carry)
+def _branch(equation: Equation, index: Any) -> int:
+    return min(max(int(index), 0), len(equation.params["branches"]) - 1)
 
 
-def _bad_turn_of_while(
-    equation: Equation, inputs: Sequence[Any], kind: Badness
-) -> tuple[str, Body, Sequence[Any]] | None:
-    params = equation.params
-    first, second = params["cond_nconsts"], params["body_nconsts"]
-    asked, turned = inputs[:first], inputs[first : first + second]
-    condition, body = Body(params["cond_jaxpr"]), Body(params["body_jaxpr"])
-    found = _first_bad_turn(
-        lambda _, carry: evaluate(body, [*turned, *carry], bind_as_is),
-        lambda _, carry: evaluate(condition, [*asked, *carry], bind_as_is)[0],
-        inputs[first + second :],
-        kind,
-    )
-    if found is None:
-        return None
-    turn, carry = found
-    return f"while, turn {turn + 1}", body, [*turned, *carry]
+def _words(equation: Equation, inputs: Sequence[Any]) -> str:
+    if body_of_call(equation) is not None:
+        return words_of(equation)
+    return f"cond, branch {_branch(equation, inputs[0])}"
 
 
-def _first_bad_turn(
-    run: Callable[[Any, Sequence[Any]], Sequence[Any]],
-    goes_on: Callable[[Any, Sequence[Any]], Any],
-    carry: Sequence[Any],
-    kind: Badness,
-) -> tuple[int, Sequence[Any]] | None:
-    """The first turn whose results are bad, from 0, and what it was given."""
-    start = [jnp.asarray(value) for value in carry]
-
-    def is_next(state: Any) -> Any:
-        turn, values, _, bad = state
-        return ~bad & goes_on(turn, values)
-
-    def advance(state: Any) -> Any:
-        turn, values, _, _ = state
-        results = run(turn, values)
-        bad = jnp.array(False)
-        for result in results:
-            bad = bad | _is_bad_traced(result, kind)
-        return turn + 1, list(results[: len(values)]), values, bad
-
-    begin = (jnp.asarray(0, jnp.int32), start, start, jnp.array(False))
-    turns, _, given, bad = jax.lax.while_loop(is_next, advance, begin)
-    return (int(turns) - 1, given) if bool(bad) else None
+def _within(words: str, found: Inside) -> Inside:
+    return Inside(found.equation, found.inputs, (words, *found.within))
 
 
-def _is_bad_traced(value: Any, kind: Badness) -> Any:
-    if not _can_be_bad(value):
-        return jnp.array(False)
-    return (jnp.isnan(value) if kind == "nan" else jnp.isinf(value)).any()
+def _as_in(output: Traced, value: Any) -> Traced:
+    """The origins for a value that was computed before; what is not bad in both is made here."""
+    origins = np.asarray(FINITE) if output.origins is None else output.origins
+    return Traced.of(value, np.where(origins == FINITE, HERE, origins))
 
 
-def _can_be_bad(value: Any) -> bool:
-    dtype = getattr(value, "dtype", None)
-    if dtype is None:
-        return isinstance(value, float | complex)
-    return jnp.issubdtype(dtype, jnp.inexact)
+def _reads_what_was_made(inputs: Sequence[Traced]) -> bool:
+    return any(first_of(inputs, kind) is not None for kind in KINDS)
 
 
-def _read(values: Mapping[Any, Any], atoms: Sequence[Any]) -> list[Any]:
+def _origins_in_loop(
+    equation: Equation, loop: Loop, inputs: Sequence[Traced], results: Sequence[Any]
+) -> Sequence[Traced]:
+    """`HERE` if a turn made it; what is in an input or written in the loop is given."""
+    sources = {}
+    for kind in KINDS:
+        is_made = _made_in_loop(loop, kind) is not None
+        is_given = any(value.first(kind) < FINITE for value in inputs) or _writes(equation, kind)
+        sources[kind] = HERE if is_made or not is_given else GIVEN
     return [
-        np.asarray(atom.val, atom.aval.dtype) if is_literal(atom) else values[atom]
-        for atom in atoms
+        Traced.of(value, np.where(where_bad(value, "nan"), sources["nan"], sources["inf"]))
+        for value in results
     ]
 
 
-def _variables(atoms: Sequence[Any]) -> list[Any]:
-    return [atom for atom in atoms if not is_literal(atom)]
+def _writes(equation: Equation, kind: Badness) -> bool:
+    """Whether a literal or a captured array of a kind is written in what an equation holds."""
+    return any(
+        any(is_bad(value, kind) for value in literals_in(body))
+        or any(_writes(inner, kind) for inner in body.equations)
+        for body in bodies_of(equation)
+    )
+
+
+def _made_in_loop(loop: Loop, kind: Badness) -> Inside | None:
+    for turn, inputs in itertools.islice(_turns_that_make(loop, kind), _MOST_TURNS):
+        found = _first_in(loop.body, [Traced.given(value) for value in inputs], kind)
+        if found is not None:
+            return _within(loop.words(turn), found)
+    return None
+
+
+def _turns_that_make(loop: Loop, kind: Badness) -> Iterator[tuple[int, list[Any]]]:
+    """The turns, from 0 as they run, that make a kind and give one, and what they were given."""
+    turn, carry = 0, [jnp.asarray(value) for value in loop.carried]
+    search = jax.jit(lambda turn, carry: _next_turn_that_makes(loop, kind, turn, carry))
+    while True:
+        after, next_carry, given, is_found = search(turn, carry)
+        if not is_found:
+            return
+        yield int(after) - 1, loop.reads(given, loop.row(int(after) - 1))
+        turn, carry = int(after), next_carry
+
+
+def _next_turn_that_makes(loop: Loop, kind: Badness, turn: Any, carry: list[Any]) -> Any:
+    """The number of turns run by then, what is carried on, what the last turn was given, if any."""
+
+    def goes_on(state: Any) -> Any:
+        turn, carry, _, is_found = state
+        if loop.condition is None:
+            return ~is_found & (turn < loop.length)
+        return ~is_found & evaluate(loop.condition, [*loop.asked, *carry], run_silently)[0]
+
+    def advance(state: Any) -> Any:
+        turn, carry, _, _ = state
+        reads = loop.reads(carry, loop.row(turn))
+        results, made = step_through_body(loop.body, reads, tally, nothing_made())
+        is_found = made[KINDS.index(kind)] & holds(results, kind)
+        return turn + 1, list(results[: len(carry)]), carry, is_found
+
+    begin = (jnp.asarray(turn, jnp.int32), carry, carry, jnp.array(False))
+    return jax.lax.while_loop(goes_on, advance, begin)

@@ -34,9 +34,9 @@ class Leaf:
 
 
 def run_eagerly(fun: Callable[..., Any], args: tuple[Any, ...]) -> Observed:
-    """Run `fun` once op by op, inner Functions too, and hear it."""
+    """Run `fun` once op by op, inner Functions too, and hear it; a Function stays as it is."""
     with within_mode("eager"):
-        return observe(fun, args, keep_values=False)
+        return observe(as_function(fun).in_mode("eager"), args, keep_values=False)
 
 
 def run_in_mode(fun: Callable[..., Any], args: tuple[Any, ...], mode: Mode) -> Any:

@@ -31,7 +31,7 @@ def values_in_pieces(
         numbers = stages[stage]
         if stage % 2:
             for number in numbers:
-                values.update(_run(program, number, values))
+                program.operations[number].run_on(values)
             continue
         later = [n for other, several in stages.items() if other > stage for n in several]
         read = {slot for number in later for slot in program.slots_read(number)}
@@ -67,14 +67,8 @@ def _compiled(
     def piece(*arrays: Any) -> list[Any]:
         values = dict(zip(inputs, arrays, strict=True))
         for number in numbers:
-            values.update(_run(program, number, values))
+            program.operations[number].run_on(values)
         return [values[slot] for slot in outputs]
 
     jitted = jax.jit(piece, compiler_options=program.options or None)
     return dict(zip(outputs, jitted(*(given[slot] for slot in inputs)), strict=True))
-
-
-def _run(program: Program, number: int, values: Mapping[Slot, Any]) -> dict[Slot, Any]:
-    operation = program.operations[number]
-    inputs = [values[o] if isinstance(o, Slot) else o for o in operation.operands]
-    return dict(zip(operation.results, operation.run(inputs), strict=True))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,9 +21,31 @@ Run = Callable[[Operation, Sequence[Any]], Sequence[Any]]
 """Gives the results of an operation."""
 
 
+NotedRun = Callable[[Operation, Sequence[Any]], tuple[Sequence[Any], Any]]
+"""Gives the results of an operation, and a note on it."""
+
+
 def run_as_is(operation: Operation, inputs: Sequence[Any]) -> Sequence[Any]:
     """Bind the primitive of an operation with its own parameters."""
     return operation.run(inputs)
+
+
+class Step(NamedTuple):
+    """An operation run op by op.
+
+    Attributes:
+      number: its place.
+      operation: the operation.
+      inputs: what it read; None for a reference to a mutable array.
+      results: what it gave, likewise.
+      ended: the slots that nothing reads any more.
+    """
+
+    number: int
+    operation: Operation
+    inputs: list[Any]
+    results: list[Any]
+    ended: list[Slot]
 
 
 class Program:
@@ -56,6 +78,7 @@ class Program:
             for slot, value in observed.values.items()
             if slot not in made and not _is_reference(jax.typeof(value))
         }
+        self._returned = set(observed.returned)
         self.outputs: Final = tuple(dict.fromkeys(s for s in observed.returned if s in made))
 
     def number_of(self, operation: Operation) -> int:
@@ -89,13 +112,31 @@ class Program:
         values = dict(self.given)
         for number in needed:
             operation = self.operations[number]
-            results = run(operation, _inputs(operation, values))
+            results = run(operation, operation.inputs_from(values))
             made = dict(zip(operation.results, results, strict=True))
             values.update(made)
             yield number, made
             for slot in (*operation.results, *self.slots_read(number)):
                 if last_read.get(slot, -1) <= number:
                     values.pop(slot, None)
+
+    def steps(self) -> Iterator[Step]:
+        """Run every operation op by op; those with effects are not run, but gave what they gave."""
+        last = {slot: n for n in range(len(self.operations)) for slot in self._touched(n)}
+        values = dict(self.given)
+        for number, operation in enumerate(self.operations):
+            inputs = [values.get(o) if isinstance(o, Slot) else o for o in operation.operands]
+            if is_pure(operation):
+                values.update(zip(operation.results, operation.run(inputs), strict=True))
+            results = [values.get(slot) for slot in operation.results]
+            touched = self._touched(number) - self._returned
+            ended = [slot for slot in touched if last[slot] == number]
+            yield Step(number, operation, inputs, results, ended)
+            for slot in ended:
+                values.pop(slot, None)
+
+    def _touched(self, number: int) -> set[Slot]:
+        return {*self.operations[number].results, *self.slots_read(number)}
 
     def eager_values(self, wanted: Collection[Slot], run: Run = run_as_is) -> dict[Slot, Any]:
         """The wanted values, op by op."""
@@ -128,7 +169,7 @@ class Program:
             values = {**fixed, **dict(zip(inputs, arrays, strict=True))}
             for number in needed:
                 operation = self.operations[number]
-                read = _inputs(operation, values)
+                read = operation.inputs_from(values)
                 results = _run_alone(run, operation, read, number in alone)
                 values.update(zip(operation.results, results, strict=True))
             return [values[slot] for slot in wanted]
@@ -137,6 +178,26 @@ class Program:
         program = jax.jit(observed_program, compiler_options=chosen or None)
         returned = program(*(self.given[slot] for slot in inputs))
         return dict(zip(wanted, returned, strict=True))
+
+    def compiled_notes(self, run: NotedRun) -> dict[int, Any]:
+        """What is noted of each pure operation, by its place, when all are compiled as one.
+
+        The program returns the outputs and the notes, pytrees of arrays, and no other values.
+        """
+        needed = self.needed(list(self.makers))
+        inputs = self._read(needed, ())
+
+        def observed_program(*arrays: Any) -> Any:
+            values = dict(zip(inputs, arrays, strict=True))
+            notes = {}
+            for number in needed:
+                operation = self.operations[number]
+                results, notes[number] = run(operation, operation.inputs_from(values))
+                values.update(zip(operation.results, results, strict=True))
+            return [values[slot] for slot in self.outputs], notes
+
+        program = jax.jit(observed_program, compiler_options=self.options or None)
+        return program(*(self.given[slot] for slot in inputs))[1]
 
     def bytes_of(self, slots: Collection[Slot]) -> int:
         """Roughly how many bytes the values of these slots take together."""
@@ -148,6 +209,10 @@ class Program:
         )
         return sum(_bytes(avals[slot]) for slot in slots if slot in avals)
 
+    def slots_made(self, number: int) -> list[Slot]:
+        """Of the slots that an operation reads, those that operations made."""
+        return [slot for slot in self.slots_read(number) if slot in self.makers]
+
     def _read(self, needed: Sequence[int], wanted: Collection[Slot]) -> list[Slot]:
         """The given slots that these operations read, or that are wanted themselves."""
         operands = (slot for number in needed for slot in self.slots_read(number))
@@ -158,10 +223,6 @@ def is_pure(operation: Operation) -> bool:
     """Whether an operation does nothing besides its results, and knows of no mutable array."""
     avals = (*operation.input_avals, *operation.output_avals)
     return not operation.has_effects and not any(map(_is_reference, avals))
-
-
-def _inputs(operation: Operation, values: Mapping[Slot, Any]) -> list[Any]:
-    return [values[o] if isinstance(o, Slot) else o for o in operation.operands]
 
 
 def _run_alone(run: Run, operation: Operation, inputs: list[Any], alone: bool) -> Sequence[Any]:

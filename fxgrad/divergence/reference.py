@@ -15,9 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fxgrad.divergence.bodies import Body, Equation
 from fxgrad.divergence.equations import (
-    Body,
-    Equation,
     bind_as_is,
     bind_with,
     evaluate,
