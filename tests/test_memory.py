@@ -291,6 +291,33 @@ def test_a_sharded_array_counts_what_one_device_holds():
     assert eager_peak_bytes(jnp.sin, whole) == 2 * SIZE
 
 
+@pytest.fixture
+def spread():
+    """4,000 bytes on each of eight devices, by a mesh whose axis is explicit."""
+    mesh = jax.make_mesh((8,), ("d",), axis_types=(jax.sharding.AxisType.Explicit,))
+    return jax.device_put(jnp.ones((8, 1000)), NamedSharding(mesh, PartitionSpec("d")))
+
+
+def test_a_nested_function_on_an_explicit_mesh_is_asked_what_it_takes_there(spread):
+    memory = fx.memory(jax.nn.relu, spread)
+    assert (memory.eager.bytes, memory.eager.inner_bytes) == (2 * SIZE, 0)
+    assert memory.compiled.argument_bytes == SIZE
+
+
+@pytest.mark.parametrize("around", [lambda f: f, jax.checkpoint])
+def test_a_loss_on_an_explicit_mesh_has_its_gradient_measured(spread, around):
+    memory = fx.memory(around(lambda x: jnp.sum(jnp.sin(jnp.sin(x)))), spread)
+    assert memory.gradient.plain.argument_bytes == SIZE
+    assert memory.gradient.eager.bytes_of("argument") == SIZE
+    assert not any("could not be asked" in note for note in memory.notes)
+
+
+def test_a_number_that_cannot_be_derived_is_measured_without_its_gradient(x):
+    memory = fx.memory(lambda x: jax.lax.while_loop(lambda c: c < 3, lambda c: c + x[0], 0.0), x)
+    assert memory.gradient is memory.backward is None
+    assert any("has no gradient by argument 0: ValueError" in note for note in memory.notes)
+
+
 def test_a_numpy_array_counts_as_put_on_the_device_once():
     assert eager_peak_bytes(jnp.sin, np.ones(1000, np.float32)) == 2 * SIZE
 

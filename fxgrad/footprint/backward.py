@@ -11,6 +11,7 @@ import jax
 from fxgrad.footprint.holdings import Makers
 from fxgrad.footprint.record import Backward
 from fxgrad.footprint.savings import savings
+from fxgrad.footprint.stand_in import mesh_of, stand_in
 from fxgrad.observed import Observed
 from fxgrad.recorder import Slot, scope_of
 
@@ -100,7 +101,7 @@ def _flops(
     operations = [observed.operations[number] for number in sorted(needed)]
     made = {slot for operation in operations for slot in operation.results}
     inputs = {
-        slot: jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)
+        slot: stand_in(aval)
         for operation in operations
         for slot, aval in zip(operation.operands, operation.input_avals, strict=True)
         if isinstance(slot, Slot) and slot not in made
@@ -112,7 +113,8 @@ def _flops(
             operation.run_on(known)
         return [known[slot] for slot in kept]
 
-    analysis = jax.jit(run).lower(list(inputs.values())).cost_analysis()
+    with mesh_of(observed):
+        analysis = jax.jit(run).lower(list(inputs.values())).cost_analysis()
     if analysis is None:
         return None
     # XLA counts sines and exponentials apart; what there is none of is left out.
