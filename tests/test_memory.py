@@ -1,5 +1,6 @@
 """Memory: eager at its worst by hand and against the arrays that JAX holds, and what is kept."""
 
+import functools
 import gc
 import json
 
@@ -222,6 +223,73 @@ def test_checkpoint_is_advised_around_the_parts_and_not_around_the_whole(x):
     assert best.saved_bytes == 3 * LAYERS * SIZE - 2 * SIZE  # two inputs are kept instead
     assert best.made_again_bytes == LAYERS * SIZE
     assert (whole.label, whole.gain_bytes) == ("net", 0)
+
+
+def as_it_is(fun):
+    return fun
+
+
+def by_line(around, params, x):
+    for weights in params:
+        x = around(lambda x, weights: jnp.tanh(x @ weights))(x, weights)
+    return jnp.sum(x)
+
+
+def by_scope(around, params, x):
+    def block(x, weights):
+        x = x @ weights
+        x = jnp.tanh(x)
+        return jnp.sin(x)
+
+    for weights in params:
+        with jax.named_scope("block"):
+            x = around(block)(x, weights)
+    return jnp.sum(x)
+
+
+def by_layers_of_several_turns(around, params, x):
+    def layer(x, weights):
+        for _ in range(3):
+            x = jnp.sin(x @ weights)
+        return x
+
+    for number, weights in enumerate(params):
+        with jax.named_scope(f"layer_{number}"):
+            x = around(layer)(x, weights)
+    return jnp.sum(x)
+
+
+@pytest.mark.parametrize("loss", [by_line, by_scope, by_layers_of_several_turns])
+@pytest.mark.parametrize("derive_by", ["params", "x"])
+def test_what_a_saving_claims_is_what_jax_checkpoint_saves(loss, derive_by):
+    params, x = [jnp.full((100, 100), 0.01)] * 10, jnp.ones((64, 100))
+
+    def backward(around):
+        by_params = functools.partial(loss, around)
+        by_x = lambda x, params: loss(around, params, x)  # noqa: E731
+        given = (by_params, params, x) if derive_by == "params" else (by_x, x, params)
+        return fx.memory(*given).backward
+
+    plain, checkpointed = backward(as_it_is), backward(jax.checkpoint)
+    best = plain.savings[0]
+    assert best.count == 10
+    assert plain.bytes - best.saved_bytes == checkpointed.bytes == 9 * x.nbytes
+    assert checkpointed.savings == ()
+
+
+def test_a_loop_whose_turns_keep_what_their_inputs_would_be_gains_nothing(x):
+    (saving,) = fx.memory(deep, x).backward.savings
+    assert (saving.count, saving.kept_bytes) == (LAYERS, LAYERS * SIZE)
+    assert (saving.saved_bytes, saving.gain_bytes) == (SIZE, 0)
+
+
+def test_a_line_that_is_reached_from_two_places_is_a_part_for_each(x):
+    def twice(x):
+        return jnp.sin(jnp.sin(x))
+
+    saving = fx.memory(lambda x: jnp.sum(twice(jnp.exp(twice(x)))), x).backward.savings[0]
+    assert (saving.count, saving.kept_bytes) == (2, 4 * SIZE)
+    assert saving.saved_bytes == 4 * SIZE  # one input is the argument, the other is kept by exp
 
 
 def test_the_static_program_is_the_compilers_account(x):

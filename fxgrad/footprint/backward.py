@@ -26,7 +26,7 @@ def backward_of(observed: Observed, makers: Makers, of: str) -> Backward | None:
         of=of,
         bytes=observed.bytes_of(kept),
         kept=makers.holdings(kept),
-        savings=savings(observed, makers, passes.forward, passes.readers(kept)),
+        savings=savings(observed, makers, passes.forward, passes.backward, passes.readers(kept)),
         recompute_flops=_flops(observed, makers, passes.forward, kept),
     )
 

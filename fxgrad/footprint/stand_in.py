@@ -19,9 +19,7 @@ from fxgrad.recorder import zeros_of_aval
 def stand_in(aval: Any) -> jax.ShapeDtypeStruct:
     """Shape, dtype and explicit sharding of a value."""
     sharding = _explicit_sharding(aval)
-    return jax.ShapeDtypeStruct(
-        aval.shape, aval.dtype, weak_type=aval.weak_type, sharding=sharding
-    )
+    return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type, sharding=sharding)
 
 
 def zeros(aval: Any) -> jax.Array:
