@@ -225,6 +225,16 @@ def test_checkpoint_is_advised_around_the_parts_and_not_around_the_whole(x):
     assert (whole.label, whole.gain_bytes) == ("net", 0)
 
 
+@pytest.mark.parametrize("length", [10, 100])
+def test_making_a_scan_again_costs_all_of_its_turns(x, length):
+    def loss(x):
+        return jnp.sum(jax.lax.scan(lambda c, _: (jnp.sin(c), None), x, None, length=length)[0])
+
+    # A sine and a cosine for each of 1,000 numbers at each turn.
+    flops = fx.memory(loss, x).backward.recompute_flops
+    assert flops == pytest.approx(2 * 1000 * length, rel=0.1)
+
+
 def as_it_is(fun):
     return fun
 

@@ -10,7 +10,7 @@ import contextlib
 from typing import Any
 
 import jax
-from jax.sharding import AxisType, NamedSharding
+from jax.sharding import AxisType, Mesh, NamedSharding
 
 from fxgrad.observed import Observed
 from fxgrad.recorder import zeros_of_aval
@@ -32,15 +32,12 @@ def mesh_of(observed: Observed) -> contextlib.AbstractContextManager[Any]:
     """The mesh to be around the programs of a run: that of an input whose sharding is explicit."""
     for slot in (*observed.arguments, *observed.captured):
         sharding = getattr(observed.values[slot], "sharding", None)
-        if isinstance(sharding, NamedSharding) and _is_explicit(sharding):
-            return jax.set_mesh(sharding.mesh)
+        mesh = sharding.mesh if isinstance(sharding, NamedSharding) else None
+        if isinstance(mesh, Mesh) and AxisType.Explicit in mesh.axis_types:
+            return jax.set_mesh(mesh)
     return contextlib.nullcontext()
 
 
 def _explicit_sharding(aval: Any) -> NamedSharding | None:
     sharding = getattr(aval, "sharding", None)
-    return sharding if sharding is not None and _is_explicit(sharding) else None
-
-
-def _is_explicit(sharding: NamedSharding) -> bool:
-    return AxisType.Explicit in sharding.mesh.axis_types
+    return sharding if sharding and AxisType.Explicit in sharding.mesh.axis_types else None
