@@ -10,6 +10,7 @@ import pytest
 
 import fxgrad as fx
 from fxgrad.comparison.measure import largest_difference
+from fxgrad.comparison.sections import memory_section
 from fxgrad.comparison.table import rows, sentences
 from fxgrad.comparison.timing import Timing
 from fxgrad.errors import DataError, ModeError, ValueDependenceError
@@ -209,3 +210,20 @@ def test_a_plot_of_another_suffix_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"\.png, \.svg, \.pdf"):
         comparison.plot(tmp_path / "plot.bmp")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_page_advises_a_checkpoint_only_where_less_is_held_and_says_how_much():
+    def gains(params, x):
+        for weights in params:
+            with jax.named_scope("layer"):
+                x = jnp.sin(jnp.tanh(x @ weights))
+        return jnp.sum(x)
+
+    memory = fx.memory(gains, [jnp.full((100, 100), 0.01)] * 6, jnp.ones((64, 100)))
+    advised = [note for note in memory_section(memory)["notes"] if "6 × layer" in note]
+    gain = in_bytes(memory.backward.savings[0].gain_bytes)
+    assert advised[0].startswith(f"jax.checkpoint around 6 × layer would hold {gain} less at the")
+
+    gainless = fx.memory(lambda x: jnp.sum(jnp.sin(x)), jnp.ones(1000))
+    assert gainless.backward.savings
+    assert not any("would hold" in note for note in memory_section(gainless)["notes"])
