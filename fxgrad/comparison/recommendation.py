@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fxgrad.comparison.cheapest import Stage, stages
+from fxgrad.comparison.cheapest import Stage
 from fxgrad.comparison.choice import choose
 from fxgrad.comparison.reason import FEW_CALLS, reason
 from fxgrad.comparison.timing import Timing
@@ -25,7 +25,8 @@ class Recommendation:
       predicted_seconds: the total of each mode over the planned calls: as measured, and a median
         call for each further one. Empty without a plan.
       margin_seconds: how much each of these totals may be off in a new process.
-      stages: which mode has the smallest total for how many calls.
+      stages: which mode has the smallest total for how many calls; modes that cost the same in
+        the steady call, within their spread, have one stage together.
       ties: the other modes that cost the same within their spread.
       is_sure: no mode ties with it, and it is by more than a few steady calls.
     """
@@ -78,7 +79,7 @@ def recommend(
         planned_calls=planned_calls,
         predicted_seconds={mode: timing.seconds_of(calls) for mode, timing in planned.items()},
         margin_seconds={mode: timing.margin_of(calls) for mode, timing in planned.items()},
-        stages=stages(timings),
+        stages=choice.stages,
         ties=choice.ties,
         is_sure=not choice.ties and (steady_calls > FEW_CALLS or len(timings) == 1),
     )

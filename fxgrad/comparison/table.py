@@ -76,7 +76,7 @@ def sentences(comparison: Record) -> list[str]:
     for break_even in comparison.break_evens:
         fast, slow = comparison.timings[break_even.mode], comparison.timings[break_even.over]
         found.append(_ratio_in_words(break_even, fast, slow, comparison.unit))
-        if break_even.measured is not None or not break_even.is_tie:
+        if not break_even.is_tie:
             found.append(_in_words(break_even, comparison.unit))
     found += _agreement(comparison)
     found += [f"{mode} could not run it: {why}" for mode, why in comparison.failures.items()]
