@@ -100,7 +100,7 @@ def _cheapest(
 
 
 def _cost_the_same(a: Timing, b: Timing, calls: int) -> bool:
-    """Whether the totals are no further apart than first calls vary, and steady ones were seen to."""
+    """Whether the totals are as near as first calls vary, and steady ones were seen to."""
     per_call = math.hypot(a.sampling_margin, b.sampling_margin)
     if is_tie(a, b):
         per_call = max(per_call, abs(a.median_seconds - b.median_seconds))

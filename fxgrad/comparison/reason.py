@@ -17,13 +17,23 @@ _STAGES_TOLD: Final = 3
 _AT_A_LINE: Final = re.compile(r"(.*(?::|, line )\d+): (.*)")
 
 
-def reason(choice: Choice, failures: Mapping[Mode, str], unit: str) -> str:
-    """The choice, where its limits are, what ties with it, and what could not run."""
+def reason(
+    choice: Choice, failures: Mapping[Mode, str], unit: str, compiled_before: Sequence[Mode] = ()
+) -> str:
+    """The choice, where its limits are, what ties with it, and what could not run.
+
+    Args:
+      choice: the choice.
+      failures: the reason of each mode that could not run.
+      unit: what a call is.
+      compiled_before: the modes whose first call is reckoned, and not as it was measured.
+    """
     return " ".join(
         [
             _chosen(choice, failures, unit),
             *_tie(choice, unit),
             *_doubt(choice, unit),
+            *(_reckoned(choice, mode, unit) for mode in compiled_before),
             *(f"{mode} cannot run it: {_asked_at(why)}." for mode, why in failures.items()),
         ]
     )
@@ -104,6 +114,14 @@ def _doubt(choice: Choice, unit: str) -> Iterator[str]:
     if count <= FEW_CALLS and len(choice.timings) > 1:
         calls = f"{count} steady {unit}s" if count > 1 else f"1 steady {unit}"
         yield f"That is by {calls} only."
+
+
+def _reckoned(choice: Choice, mode: Mode, unit: str) -> str:
+    first = in_seconds(choice.timings[mode].first_seconds)
+    return (
+        f"{mode}'s operations were compiled before in this process; in a new process its first "
+        f"{unit} costs more, about {first}, and that is counted here."
+    )
 
 
 def _asked_at(failure: str) -> str:

@@ -32,6 +32,9 @@ class Timing:
       stats: exact counts of the Function over all these calls.
       memory_bytes: device memory at its worst, arguments and outputs included: of static what the
         compiled program takes, of eager what is held when most is; None where it is not known.
+      new_first_seconds: of eager what the first call costs in a new process: as it was, or
+        reckoned by the kinds of operations, where most had been compiled in this one before; None
+        where they were not counted, and of other modes.
     """
 
     first_seconds: float
@@ -41,6 +44,7 @@ class Timing:
     compile_seconds: float
     stats: Stats
     memory_bytes: int | None
+    new_first_seconds: float | None = None
 
     @property
     def median_seconds(self) -> float:
@@ -111,4 +115,5 @@ class Timing:
             "compile_seconds": self.compile_seconds,
             "stats": self.stats.to_dict(),
             "memory_bytes": self.memory_bytes,
+            "new_first_seconds": self.new_first_seconds,
         }

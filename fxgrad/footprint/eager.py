@@ -24,9 +24,13 @@ def eager_peak_bytes(fun: Callable[..., Any], *args: Any) -> int:
       fun: a pure function, or a Function in the mode ``"eager"``.
       args: its arguments.
     """
-    with within_mode("eager"):
-        observed = observe(fun, args, keep_values=False)
-    return peak_bytes(observed, InnerBytes(peak_bytes))
+    return peak_bytes(eager_run(fun, *args))
+
+
+def eager_run(fun: Callable[..., Any], *args: Any) -> Observed:
+    """`fun(*args)`, run once op by op; what Python no longer holds is not kept."""
+    with within_mode("eager"):  # inner Functions too
+        return observe(fun, args, keep_values=False)
 
 
 def peak_bytes(observed: Observed, inner: InnerBytes | None = None) -> int:
