@@ -481,6 +481,22 @@ def scope_of(source: Any) -> str:
     return str(source.name_stack)
 
 
+def scope_entries(source: Any) -> list[tuple[str, int]]:
+    """The named scopes around an operation, outermost first, each with what tells its entries."""
+    return [
+        (name, id(scope))
+        for scope in source.name_stack.stack
+        if isinstance(scope, source_info_util.Scope)
+        for name in scope.name.split("/")
+    ]
+
+
+def positions_of(source: Any) -> tuple[tuple[Any, int], ...]:
+    """The code and the instruction of each frame behind an operation, innermost first."""
+    traceback = source.traceback
+    return () if traceback is None else tuple(zip(*traceback.raw_frames(), strict=True))
+
+
 def trace_context() -> Any:
     """All JAX settings that a compiled program depends on. Compare it whole."""
     return _config.trace_context()

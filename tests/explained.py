@@ -4,6 +4,7 @@ import itertools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 import fxgrad as fx
 
@@ -117,3 +118,15 @@ def random(key):
 
 def key():
     return jax.random.key(0)
+
+
+def through_numpy(x):
+    return jnp.asarray(np.asarray(x) * 2)
+
+
+def with_a_constant(x):
+    return x, jnp.asarray(np.arange(3))
+
+
+def with_a_counted_constant(x):
+    return x, jnp.asarray(next(_count))

@@ -1,7 +1,10 @@
 """Comparisons: what is measured, what is predicted from it, and its views as data."""
 
+import dataclasses
 import json
 import math
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +13,9 @@ import pytest
 
 import fxgrad as fx
 from fxgrad.comparison.measure import largest_difference
+from fxgrad.comparison.new_process import in_a_new_process
+from fxgrad.comparison.recommendation import recommend
+from fxgrad.comparison.sections import memory_section
 from fxgrad.comparison.table import rows, sentences
 from fxgrad.comparison.timing import Timing
 from fxgrad.errors import DataError, ModeError, ValueDependenceError
@@ -25,6 +31,78 @@ def fun(x):
 def timing(first, steady, calls=40):
     stats = Stats(calls + 1, 1, 1, first, 0, 1, 1.0, {"static": calls + 1}, {"static": 1})
     return Timing(first, (), (steady,) * calls, 1, first, stats, None)
+
+
+IN_A_NEW_PROCESS = """
+import json, sys
+import jax.numpy as jnp
+import fxgrad as fx
+
+def fun(x):
+    return jnp.sum(jnp.tanh(x @ x) * jnp.exp(x))
+
+told = [fx.compare(fun, jnp.ones((8, 8)), calls=20, memory=each) for each in (True, True, False)]
+json.dump([each.to_dict() for each in told], sys.stdout)
+"""
+
+
+@pytest.fixture(scope="module")
+def cold_and_warm():
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_NEW_PROCESS], capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
+def test_a_first_call_in_a_new_process_is_taken_as_it_is(cold_and_warm):
+    eager = cold_and_warm[0]["timings"]["eager"]
+    assert eager["programs"] >= 5
+    assert eager["new_first_seconds"] == eager["first_seconds"]
+    assert "compiled before" not in cold_and_warm[0]["recommendation"]["sentence"]
+
+
+def test_a_first_call_whose_operations_were_compiled_before_is_reckoned(cold_and_warm):
+    cold, warm, _ = cold_and_warm
+    eager = warm["timings"]["eager"]
+    assert eager["programs"] == 0
+    assert warm["timings"]["static"]["programs"] == 1
+    real = cold["timings"]["eager"]["first_seconds"]
+    assert eager["first_seconds"] < real / 10
+    assert real / 5 < eager["new_first_seconds"] < 5 * real
+    assert "compiled before" in warm["recommendation"]["sentence"]
+
+
+def test_where_operations_are_not_counted_the_others_first_calls_stand_for_it(cold_and_warm):
+    timings = cold_and_warm[2]["timings"]
+    assert timings["eager"]["memory_bytes"] is timings["eager"]["new_first_seconds"] is None
+    eager = dataclasses.replace(timing(0.001, 0.002), programs=0)
+    counted = in_a_new_process({"eager": eager, "static": timing(0.1, 0.0001)})
+    assert (counted["eager"].first_seconds, counted["static"].first_seconds) == (0.1, 0.1)
+
+
+def test_eager_is_not_recommended_for_the_sake_of_what_was_compiled_before():
+    eager = dataclasses.replace(timing(0.001, 0.002), programs=0, new_first_seconds=0.5)
+    timings = {"eager": eager, "static": timing(0.1, 0.0001)}
+    told = recommend(timings, {}, planned_calls=20)
+    assert told.mode == "static"
+    assert told.predicted_seconds["eager"] == pytest.approx(0.5 + 19 * 0.002)
+    assert told.sentence.endswith(
+        "eager's operations were compiled before in this process; in a new process its first call "
+        "costs more, about 500 ms, and that is counted here."
+    )
+    measured = fx.compare(fun, jnp.ones((2, 2)), calls=1)
+    comparison = dataclasses.replace(measured, timings=timings)
+    said = sentences(comparison)
+    assert said[0] == f"Recommended: {comparison.recommendation}"
+    assert "eager's operations were compiled before" in said[0]
+    assert "static overtakes eager at call 54, predicted in this process (46 to 62)." in said
+
+
+def test_where_no_mode_builds_programs_nothing_is_reckoned():
+    eager = dataclasses.replace(timing(0.001, 0.002), programs=0, new_first_seconds=0.5)
+    static = dataclasses.replace(timing(0.1, 0.0001), programs=0)
+    told = recommend({"eager": eager, "static": static}, {}, planned_calls=20)
+    assert (told.mode, "compiled before" in told.sentence) == ("eager", False)
 
 
 def test_every_mode_makes_the_same_calls():
@@ -209,3 +287,20 @@ def test_a_plot_of_another_suffix_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"\.png, \.svg, \.pdf"):
         comparison.plot(tmp_path / "plot.bmp")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_page_advises_a_checkpoint_only_where_less_is_held_and_says_how_much():
+    def gains(params, x):
+        for weights in params:
+            with jax.named_scope("layer"):
+                x = jnp.sin(jnp.tanh(x @ weights))
+        return jnp.sum(x)
+
+    memory = fx.memory(gains, [jnp.full((100, 100), 0.01)] * 6, jnp.ones((64, 100)))
+    advised = [note for note in memory_section(memory)["notes"] if "6 × layer" in note]
+    gain = in_bytes(memory.backward.savings[0].gain_bytes)
+    assert advised[0].startswith(f"jax.checkpoint around 6 × layer would hold {gain} less at the")
+
+    gainless = fx.memory(lambda x: jnp.sum(jnp.sin(x)), jnp.ones(1000))
+    assert gainless.backward.savings
+    assert not any("would hold" in note for note in memory_section(gainless)["notes"])

@@ -173,6 +173,16 @@ def test_random_keys_are_pure(explained):
     assert explained("random", "key")["impurity"] is None
 
 
+@pytest.mark.parametrize("function", ["through_numpy", "with_a_constant"])
+def test_an_array_that_numpy_makes_anew_of_equal_values_is_pure(explained, function):
+    assert explained(function, "ones", calls=3)["impurity"] is None
+
+
+def test_an_array_that_numpy_makes_anew_of_other_values_is_not_pure(explained):
+    impurity = explained("with_a_counted_constant", "ones", calls=3)["impurity"]
+    assert "is returned by the next run" in impurity["what"]
+
+
 def test_a_report_prints_every_part_with_what_to_write_instead(capsys):
     target, maker = f"{PLANTED}:shown", f"{PLANTED}:of_some_value"
     assert main(["explain", target, "--args", maker, "--calls", "40"]) == 0

@@ -1,5 +1,6 @@
 """Memory: eager at its worst by hand and against the arrays that JAX holds, and what is kept."""
 
+import functools
 import gc
 import json
 
@@ -224,6 +225,83 @@ def test_checkpoint_is_advised_around_the_parts_and_not_around_the_whole(x):
     assert (whole.label, whole.gain_bytes) == ("net", 0)
 
 
+@pytest.mark.parametrize("length", [10, 100])
+def test_making_a_scan_again_costs_all_of_its_turns(x, length):
+    def loss(x):
+        return jnp.sum(jax.lax.scan(lambda c, _: (jnp.sin(c), None), x, None, length=length)[0])
+
+    # A sine and a cosine for each of 1,000 numbers at each turn.
+    flops = fx.memory(loss, x).backward.recompute_flops
+    assert flops == pytest.approx(2 * 1000 * length, rel=0.1)
+
+
+def as_it_is(fun):
+    return fun
+
+
+def by_line(around, params, x):
+    for weights in params:
+        x = around(lambda x, weights: jnp.tanh(x @ weights))(x, weights)
+    return jnp.sum(x)
+
+
+def by_scope(around, params, x):
+    def block(x, weights):
+        x = x @ weights
+        x = jnp.tanh(x)
+        return jnp.sin(x)
+
+    for weights in params:
+        with jax.named_scope("block"):
+            x = around(block)(x, weights)
+    return jnp.sum(x)
+
+
+def by_layers_of_several_turns(around, params, x):
+    def layer(x, weights):
+        for _ in range(3):
+            x = jnp.sin(x @ weights)
+        return x
+
+    for number, weights in enumerate(params):
+        with jax.named_scope(f"layer_{number}"):
+            x = around(layer)(x, weights)
+    return jnp.sum(x)
+
+
+@pytest.mark.parametrize("loss", [by_line, by_scope, by_layers_of_several_turns])
+@pytest.mark.parametrize("derive_by", ["params", "x"])
+def test_what_a_saving_claims_is_what_jax_checkpoint_saves(loss, derive_by):
+    params, x = [jnp.full((100, 100), 0.01)] * 10, jnp.ones((64, 100))
+
+    def backward(around):
+        by_params = functools.partial(loss, around)
+        by_x = lambda x, params: loss(around, params, x)  # noqa: E731
+        given = (by_params, params, x) if derive_by == "params" else (by_x, x, params)
+        return fx.memory(*given).backward
+
+    plain, checkpointed = backward(as_it_is), backward(jax.checkpoint)
+    best = plain.savings[0]
+    assert best.count == 10
+    assert plain.bytes - best.saved_bytes == checkpointed.bytes == 9 * x.nbytes
+    assert checkpointed.savings == ()
+
+
+def test_a_loop_whose_turns_keep_what_their_inputs_would_be_gains_nothing(x):
+    (saving,) = fx.memory(deep, x).backward.savings
+    assert (saving.count, saving.kept_bytes) == (LAYERS, LAYERS * SIZE)
+    assert (saving.saved_bytes, saving.gain_bytes) == (SIZE, 0)
+
+
+def test_a_line_that_is_reached_from_two_places_is_a_part_for_each(x):
+    def twice(x):
+        return jnp.sin(jnp.sin(x))
+
+    saving = fx.memory(lambda x: jnp.sum(twice(jnp.exp(twice(x)))), x).backward.savings[0]
+    assert (saving.count, saving.kept_bytes) == (2, 4 * SIZE)
+    assert saving.saved_bytes == 4 * SIZE  # one input is the argument, the other is kept by exp
+
+
 def test_the_static_program_is_the_compilers_account(x):
     memory = fx.memory(jnp.sin, x)
     analysis = jax.jit(jnp.sin).lower(x).compile().memory_analysis()
@@ -289,6 +367,33 @@ def test_a_sharded_array_counts_what_one_device_holds():
     assert eager_peak_bytes(jnp.sin, spread) == 2 * SIZE
     whole = jax.device_put(jnp.ones(1000), NamedSharding(mesh, PartitionSpec()))
     assert eager_peak_bytes(jnp.sin, whole) == 2 * SIZE
+
+
+@pytest.fixture
+def spread():
+    """4,000 bytes on each of eight devices, by a mesh whose axis is explicit."""
+    mesh = jax.make_mesh((8,), ("d",), axis_types=(jax.sharding.AxisType.Explicit,))
+    return jax.device_put(jnp.ones((8, 1000)), NamedSharding(mesh, PartitionSpec("d")))
+
+
+def test_a_nested_function_on_an_explicit_mesh_is_asked_what_it_takes_there(spread):
+    memory = fx.memory(jax.nn.relu, spread)
+    assert (memory.eager.bytes, memory.eager.inner_bytes) == (2 * SIZE, 0)
+    assert memory.compiled.argument_bytes == SIZE
+
+
+@pytest.mark.parametrize("around", [lambda f: f, jax.checkpoint])
+def test_a_loss_on_an_explicit_mesh_has_its_gradient_measured(spread, around):
+    memory = fx.memory(around(lambda x: jnp.sum(jnp.sin(jnp.sin(x)))), spread)
+    assert memory.gradient.plain.argument_bytes == SIZE
+    assert memory.gradient.eager.bytes_of("argument") == SIZE
+    assert not any("could not be asked" in note for note in memory.notes)
+
+
+def test_a_number_that_cannot_be_derived_is_measured_without_its_gradient(x):
+    memory = fx.memory(lambda x: jax.lax.while_loop(lambda c: c < 3, lambda c: c + x[0], 0.0), x)
+    assert memory.gradient is memory.backward is None
+    assert any("has no gradient by argument 0: ValueError" in note for note in memory.notes)
 
 
 def test_a_numpy_array_counts_as_put_on_the_device_once():

@@ -27,7 +27,7 @@ class BreakEven:
       between: the earliest and the latest call that the prediction may mean, by how much first
         calls and medians may be off; the latest is None if it may never come. None without a
         prediction.
-      is_tie: the two medians are the same within their spread.
+      is_tie: the two medians are the same within their spread: see `is_tie`.
     """
 
     mode: Mode
@@ -68,9 +68,19 @@ def _between(timings: Mapping[Mode, Timing], pair: tuple[Mode, ...]) -> BreakEve
 
 
 def is_tie(a: Timing, b: Timing) -> bool:
-    """Whether two medians are no further apart than they may be off."""
-    margin = math.hypot(a.median_margin, b.median_margin)
+    """Whether two medians are the same within the spread that was measured.
+
+    Each lies within the other's 10–90 % range, or they are no further apart than so few calls tell.
+    """
+    if _is_within(a, b) and _is_within(b, a):
+        return True
+    margin = math.hypot(a.sampling_margin, b.sampling_margin)
     return abs(a.median_seconds - b.median_seconds) <= margin
+
+
+def _is_within(a: Timing, b: Timing) -> bool:
+    low, high = b.spread_seconds
+    return low <= a.median_seconds <= high
 
 
 def predict_break_even(fast: Timing, slow: Timing, measured: int | None) -> int | None:

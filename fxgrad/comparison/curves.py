@@ -70,7 +70,7 @@ def crossings(comparison: Record) -> tuple[Crossing, ...]:
         for break_even in comparison.break_evens
         if break_even.call is not None
         and 1 < break_even.call <= FURTHEST * calls
-        and (break_even.measured is not None or not break_even.is_tie)
+        and not break_even.is_tie
     )
 
 

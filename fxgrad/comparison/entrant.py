@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 
 import jax
 
+from fxgrad.comparison.new_process import reckoned_first_seconds
 from fxgrad.comparison.timing import Timing
 from fxgrad.compilation import Work, heard
 from fxgrad.execution.function import AnyFunction
 from fxgrad.footprint.compiled import THE_STATIC_PROGRAM, program_of
-from fxgrad.footprint.eager import eager_peak_bytes
+from fxgrad.footprint.eager import eager_run, peak_bytes
 from fxgrad.modes import Mode
 from fxgrad.modes import mode as within_mode
 
@@ -63,6 +64,16 @@ class Entrant:
           memory: whether to ask for it.
         """
         stats = self._function.stats()
+        memory_bytes, new_first_seconds = None, None
+        if memory and self.mode == "eager":
+            observed = eager_run(self._function, *args)
+            memory_bytes = peak_bytes(observed)
+            new_first_seconds = reckoned_first_seconds(
+                observed, self._work.programs, self._seconds[0]
+            )
+        elif memory and "static" in stats.calls_by_mode:
+            program, _ = program_of(self._function, args, THE_STATIC_PROGRAM)
+            memory_bytes = program and program.bytes
         built = [number for number in self._building_calls if number <= 1 + settling]
         warmup = max([warmup, *(number - 1 for number in built)])
         return Timing(
@@ -72,14 +83,9 @@ class Entrant:
             programs=self._work.programs,
             compile_seconds=self._work.seconds,
             stats=stats,
-            memory_bytes=self._memory_bytes(args) if memory else None,
+            memory_bytes=memory_bytes,
+            new_first_seconds=new_first_seconds,
         )
-
-    def _memory_bytes(self, args: tuple[Any, ...]) -> int | None:
-        if "static" in self._function.stats().calls_by_mode:
-            program, _ = program_of(self._function, args, THE_STATIC_PROGRAM)
-            return program and program.bytes
-        return eager_peak_bytes(self._function, *args) if self.mode == "eager" else None
 
 
 def rotated(entrants: Sequence[T], turn: int) -> tuple[T, ...]:

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from fxgrad.comparison.break_even import BreakEven, break_evens
-from fxgrad.comparison.cheapest import Stage, stages
+from fxgrad.comparison.cheapest import Stage
 from fxgrad.comparison.choice import Choice
 from fxgrad.modes import Mode
 from fxgrad.quantities import in_seconds
 
 FEW_CALLS: Final = 5
 _STAGES_TOLD: Final = 3
+_AT_A_LINE: Final = re.compile(r"(.*(?::|, line )\d+): (.*)")
 
 
-def reason(choice: Choice, failures: Mapping[Mode, str], unit: str) -> str:
-    """The choice, where its limits are, what ties with it, and what could not run."""
+def reason(
+    choice: Choice, failures: Mapping[Mode, str], unit: str, compiled_before: Sequence[Mode] = ()
+) -> str:
+    """The choice, where its limits are, what ties with it, and what could not run.
+
+    Args:
+      choice: the choice.
+      failures: the reason of each mode that could not run.
+      unit: what a call is.
+      compiled_before: the modes whose first call is reckoned, and not as it was measured.
+    """
     return " ".join(
         [
             _chosen(choice, failures, unit),
             *_tie(choice, unit),
             *_doubt(choice, unit),
+            *(_reckoned(choice, mode, unit) for mode in compiled_before),
             *(f"{mode} cannot run it: {_asked_at(why)}." for mode, why in failures.items()),
         ]
     )
@@ -44,7 +56,7 @@ def _is_of(crossing: BreakEven, choice: Choice) -> bool:
 
 
 def _by_number(choice: Choice, crossings: Sequence[BreakEven], unit: str) -> str:
-    start = max((crossing.call or 1 for crossing in crossings), default=1)
+    start = max((c.call or 1 for c in crossings if not c.is_tie), default=1)
     if start == 1:
         return f"{choice.mode} from the first {unit} on."
     return f"{choice.mode} from {unit} {start} on; {_before(choice, start, unit)}."
@@ -52,7 +64,7 @@ def _by_number(choice: Choice, crossings: Sequence[BreakEven], unit: str) -> str
 
 def _before(choice: Choice, start: int, unit: str) -> str:
     """Which mode is the cheapest for fewer calls than `start`."""
-    earlier = [stage for stage in stages(choice.timings) if stage.start < start]
+    earlier = [stage for stage in choice.stages if stage.start < start]
     if len(earlier) == 1:
         return f"{earlier[0].mode} for fewer"
     if len(earlier) > _STAGES_TOLD:
@@ -104,7 +116,19 @@ def _doubt(choice: Choice, unit: str) -> Iterator[str]:
         yield f"That is by {calls} only."
 
 
+def _reckoned(choice: Choice, mode: Mode, unit: str) -> str:
+    first = in_seconds(choice.timings[mode].first_seconds)
+    return (
+        f"{mode}'s operations were compiled before in this process; in a new process its first "
+        f"{unit} costs more, about {first}, and that is counted here."
+    )
+
+
 def _asked_at(failure: str) -> str:
-    """The line at which Python needs a value, from the first line of a failure."""
-    place, _, line = failure.splitlines()[0].partition(": ")
+    """The line at which Python needs a value, if a failure begins with one; else its first line."""
+    first = failure.splitlines()[0] if failure else "it does not say why"
+    found = _AT_A_LINE.fullmatch(first)
+    if found is None:
+        return first.removesuffix(".")
+    place, line = found.groups()
     return f"Python asks for a value at {place}" + (f" ({line})" if line else "")

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fxgrad.comparison.cheapest import Stage, stages
+from fxgrad.comparison.cheapest import Stage
 from fxgrad.comparison.choice import choose
+from fxgrad.comparison.new_process import compiled_before, in_a_new_process
 from fxgrad.comparison.reason import FEW_CALLS, reason
 from fxgrad.comparison.timing import Timing
 from fxgrad.modes import Mode
@@ -22,10 +23,11 @@ class Recommendation:
         cheapest steady call; of those that cost the same within their spread the simplest.
       sentence: that and its reasons in words.
       planned_calls: how many calls it is for; None for one by the number of calls.
-      predicted_seconds: the total of each mode over the planned calls: as measured, and a median
-        call for each further one. Empty without a plan.
+      predicted_seconds: the total of each mode over the planned calls in a new process: as
+        measured, and a median call for each further one. Empty without a plan.
       margin_seconds: how much each of these totals may be off in a new process.
-      stages: which mode has the smallest total for how many calls.
+      stages: which mode has the smallest total for how many calls; modes that cost the same in
+        the steady call, within their spread, have one stage together.
       ties: the other modes that cost the same within their spread.
       is_sure: no mode ties with it, and it is by more than a few steady calls.
     """
@@ -60,7 +62,10 @@ def recommend(
     planned_calls: int | None = None,
     unit: str = "call",
 ) -> Recommendation:
-    """The recommendation from what was measured.
+    """The recommendation from what was measured, for a new process.
+
+    A first call whose operations this process had compiled before counts as it would be in a new
+    one.
 
     Args:
       timings: of each mode that ran, at least one.
@@ -68,17 +73,18 @@ def recommend(
       planned_calls: how many calls will be made.
       unit: what a call is: ``"call"`` or ``"step"``.
     """
+    before, timings = timings, in_a_new_process(timings)
     choice = choose(timings, planned_calls)
     planned = {} if planned_calls is None else timings
     calls = planned_calls or 0
     steady_calls = len(timings[choice.mode].steady_seconds)
     return Recommendation(
         mode=choice.mode,
-        sentence=reason(choice, failures, unit),
+        sentence=reason(choice, failures, unit, compiled_before(before)),
         planned_calls=planned_calls,
         predicted_seconds={mode: timing.seconds_of(calls) for mode, timing in planned.items()},
         margin_seconds={mode: timing.margin_of(calls) for mode, timing in planned.items()},
-        stages=stages(timings),
+        stages=choice.stages,
         ties=choice.ties,
         is_sure=not choice.ties and (steady_calls > FEW_CALLS or len(timings) == 1),
     )

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from fxgrad.comparison.details import Details
-from fxgrad.footprint.record import Holding
+from fxgrad.footprint.record import Holding, Saving
 from fxgrad.footprint.result import Memory
 from fxgrad.graphs.page import render_view
 from fxgrad.quantities import in_bytes, in_flops
 
 _SHOWN: Final = 8
+_ADVISED: Final = 3
 _STAGES: Final = {
     "jaxpr": "static, as JAX traced it",
     "hlo": "static, as XLA compiled it",
@@ -105,13 +106,23 @@ def _bars(title: str, held: Sequence[Holding]) -> dict[str, Any]:
 def _notes(memory: Memory) -> Iterator[str]:
     if memory.why_not_static:
         yield f"There is no static program: {memory.why_not_static}"
-    for saving in memory.backward.savings[:3] if memory.backward else ():
-        parts = f"{saving.count} × {saving.label}" if saving.count > 1 else saving.label
-        yield (
-            f"jax.checkpoint around {parts} would keep {in_bytes(saving.saved_bytes)} less for "
-            f"the backward pass, and make {in_bytes(saving.made_again_bytes)} again at a time."
-        )
+    yield from map(_advice, _worth(memory)[:_ADVISED])
     yield from memory.notes
+
+
+def _worth(memory: Memory) -> list[Saving]:
+    """The savings by which less is held at the worst moment."""
+    found = memory.backward.savings if memory.backward else ()
+    return [saving for saving in found if saving.gain_bytes > 0]
+
+
+def _advice(saving: Saving) -> str:
+    parts = f"{saving.count} × {saving.label}" if saving.count > 1 else saving.label
+    return (
+        f"jax.checkpoint around {parts} would hold {in_bytes(saving.gain_bytes)} less at the worst "
+        f"moment: {in_bytes(saving.saved_bytes)} less is kept for the backward pass, and "
+        f"{in_bytes(saving.made_again_bytes)} at a time is made again."
+    )
 
 
 def _cell(count: int | None) -> str:

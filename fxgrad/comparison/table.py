@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fxgrad.comparison.break_even import BreakEven
+from fxgrad.comparison.new_process import compiled_before
 from fxgrad.comparison.record import Record
 from fxgrad.comparison.timing import Timing
 from fxgrad.modes import Mode
@@ -70,14 +71,20 @@ def rows(comparison: Record) -> list[Row]:
     return [*found, *_break_even_row(comparison), *_training_rows(comparison)]
 
 
+def _here(comparison: Record, break_even: BreakEven) -> str:
+    """A crossing of a mode that had been compiled before is one of this process only."""
+    before = compiled_before(comparison.timings)
+    return " in this process" if {break_even.mode, break_even.over} & {*before} else ""
+
+
 def sentences(comparison: Record) -> list[str]:
     """What the table means: which mode to take, ratios, break-evens, what could not run."""
     found = [f"Recommended: {comparison.recommendation}"] if comparison.timings else []
     for break_even in comparison.break_evens:
         fast, slow = comparison.timings[break_even.mode], comparison.timings[break_even.over]
         found.append(_ratio_in_words(break_even, fast, slow, comparison.unit))
-        if break_even.measured is not None or not break_even.is_tie:
-            found.append(_in_words(break_even, comparison.unit))
+        if not break_even.is_tie:
+            found.append(_in_words(break_even, comparison.unit, _here(comparison, break_even)))
     found += _agreement(comparison)
     found += [f"{mode} could not run it: {why}" for mode, why in comparison.failures.items()]
     return found
@@ -141,16 +148,17 @@ def _ratio_in_words(break_even: BreakEven, fast: Timing, slow: Timing, unit: str
     return f"{mode} is {ratio:.3g} times as fast as {over}, by the median {unit}."
 
 
-def _in_words(break_even: BreakEven, unit: str) -> str:
+def _in_words(break_even: BreakEven, unit: str, here: str) -> str:
     mode, over = break_even.mode, break_even.over
     if break_even.measured == 1:
-        return f"{mode} was ahead of {over} from the first {unit}."
+        return f"{mode} was ahead of {over} from the first {unit}{here}."
     if break_even.measured is not None:
-        return f"{mode} overtook {over} at {unit} {break_even.measured}, measured."
+        return f"{mode} overtook {over} at {unit} {break_even.measured}, measured{here}."
     if break_even.predicted is None:
-        return f"{mode} did not overtake {over}."
+        return f"{mode} did not overtake {over}{here}."
     return (
-        f"{mode} overtakes {over} at {unit} {break_even.predicted}, predicted{_range(break_even)}."
+        f"{mode} overtakes {over} at {unit} {break_even.predicted}, predicted{here}"
+        f"{_range(break_even)}."
     )
 
 

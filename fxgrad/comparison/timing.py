@@ -32,6 +32,9 @@ class Timing:
       stats: exact counts of the Function over all these calls.
       memory_bytes: device memory at its worst, arguments and outputs included: of static what the
         compiled program takes, of eager what is held when most is; None where it is not known.
+      new_first_seconds: of eager what the first call costs in a new process: as it was, or
+        reckoned by the kinds of operations, where most had been compiled in this one before; None
+        where they were not counted, and of other modes.
     """
 
     first_seconds: float
@@ -41,6 +44,7 @@ class Timing:
     compile_seconds: float
     stats: Stats
     memory_bytes: int | None
+    new_first_seconds: float | None = None
 
     @property
     def median_seconds(self) -> float:
@@ -48,16 +52,19 @@ class Timing:
         return float(np.median(self.steady_seconds))
 
     @property
-    def median_margin(self) -> float:
-        """Seconds that the median may be off: by its own calls, and from process to process.
+    def sampling_margin(self) -> float:
+        """Seconds that the median may be off by its own calls.
 
-        Of its own calls it is half the interval that holds the median of 95 % of such samples,
-        by their order.
+        It is half the interval that holds the median of 95 % of such samples, by their order.
         """
         ordered, count = np.sort(self.steady_seconds), len(self.steady_seconds)
         below = max(0, math.floor((count - 1.96 * math.sqrt(count)) / 2))
-        by_calls = float(ordered[count - 1 - below] - ordered[below]) / 2
-        return math.hypot(by_calls, MEDIAN_VARIES * self.median_seconds)
+        return float(ordered[count - 1 - below] - ordered[below]) / 2
+
+    @property
+    def median_margin(self) -> float:
+        """Seconds that the median may be off: by its own calls, and from process to process."""
+        return math.hypot(self.sampling_margin, MEDIAN_VARIES * self.median_seconds)
 
     @property
     def spread_seconds(self) -> tuple[float, float]:
@@ -85,10 +92,14 @@ class Timing:
         known = self.all_seconds[:calls]
         return math.fsum(known) + (calls - len(known)) * self.median_seconds
 
+    def head_margin_of(self, calls: int) -> float:
+        """Seconds that the calls before the steady ones may take more or less in a new process."""
+        return HEAD_VARIES * math.fsum(self.head_seconds[:calls])
+
     def margin_of(self, calls: int) -> float:
         """Seconds that `seconds_of` may be off, were the calls made again in a new process."""
-        head = self.head_seconds[:calls]
-        return math.hypot(HEAD_VARIES * math.fsum(head), (calls - len(head)) * self.median_margin)
+        steady = calls - len(self.head_seconds[:calls])
+        return math.hypot(self.head_margin_of(calls), steady * self.median_margin)
 
     def to_dict(self) -> dict[str, Any]:
         """The timing as plain values."""
@@ -104,4 +115,5 @@ class Timing:
             "compile_seconds": self.compile_seconds,
             "stats": self.stats.to_dict(),
             "memory_bytes": self.memory_bytes,
+            "new_first_seconds": self.new_first_seconds,
         }

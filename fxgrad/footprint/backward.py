@@ -6,11 +6,11 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import jax
-
 from fxgrad.footprint.holdings import Makers
 from fxgrad.footprint.record import Backward
 from fxgrad.footprint.savings import savings
+from fxgrad.footprint.stand_in import mesh_of, stand_in
+from fxgrad.graphs.make import graph
 from fxgrad.observed import Observed
 from fxgrad.recorder import Slot, scope_of
 
@@ -25,7 +25,7 @@ def backward_of(observed: Observed, makers: Makers, of: str) -> Backward | None:
         of=of,
         bytes=observed.bytes_of(kept),
         kept=makers.holdings(kept),
-        savings=savings(observed, makers, passes.forward, passes.readers(kept)),
+        savings=savings(observed, makers, passes.forward, passes.backward, passes.readers(kept)),
         recompute_flops=_flops(observed, makers, passes.forward, kept),
     )
 
@@ -95,12 +95,16 @@ def _peaks(starts: Sequence[int], ends: Sequence[int]) -> list[int]:
 def _flops(
     observed: Observed, makers: Makers, forward: set[int], kept: Sequence[Slot]
 ) -> float | None:
-    """Floating-point operations of all that leads from the inputs of the loss to what is kept."""
+    """Floating-point operations of all that leads from the inputs of the loss to what is kept.
+
+    They are counted by the graph, which multiplies a loop's by its turns; XLA's own cost analysis
+    has one turn only.
+    """
     needed = _leading_to(observed, makers, forward, kept)
     operations = [observed.operations[number] for number in sorted(needed)]
     made = {slot for operation in operations for slot in operation.results}
     inputs = {
-        slot: jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)
+        slot: stand_in(aval)
         for operation in operations
         for slot, aval in zip(operation.operands, operation.input_avals, strict=True)
         if isinstance(slot, Slot) and slot not in made
@@ -112,11 +116,8 @@ def _flops(
             operation.run_on(known)
         return [known[slot] for slot in kept]
 
-    analysis = jax.jit(run).lower(list(inputs.values())).cost_analysis()
-    if analysis is None:
-        return None
-    # XLA counts sines and exponentials apart; what there is none of is left out.
-    return analysis.get("flops", 0.0) + analysis.get("transcendentals", 0.0)
+    with mesh_of(observed):
+        return graph(run, list(inputs.values())).summary().whole.flops
 
 
 def _leading_to(

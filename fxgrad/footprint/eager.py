@@ -9,6 +9,7 @@ from typing import Any
 from fxgrad.footprint.holdings import Makers
 from fxgrad.footprint.inner import InnerBytes
 from fxgrad.footprint.record import EagerPeak
+from fxgrad.footprint.stand_in import mesh_of
 from fxgrad.modes import mode as within_mode
 from fxgrad.observed import Observed, observe
 from fxgrad.recorder import Slot
@@ -23,9 +24,13 @@ def eager_peak_bytes(fun: Callable[..., Any], *args: Any) -> int:
       fun: a pure function, or a Function in the mode ``"eager"``.
       args: its arguments.
     """
-    with within_mode("eager"):
-        observed = observe(fun, args, keep_values=False)
-    return peak_bytes(observed, InnerBytes(peak_bytes))
+    return peak_bytes(eager_run(fun, *args))
+
+
+def eager_run(fun: Callable[..., Any], *args: Any) -> Observed:
+    """`fun(*args)`, run once op by op; what Python no longer holds is not kept."""
+    with within_mode("eager"):  # inner Functions too
+        return observe(fun, args, keep_values=False)
 
 
 def peak_bytes(observed: Observed, inner: InnerBytes | None = None) -> int:
@@ -37,9 +42,11 @@ def eager_peak(observed: Observed, makers: Makers, inner: InnerBytes) -> EagerPe
     """The worst moment of a run, and all that is held then."""
     number, total = _worst(observed, inner)
     operation = None if number is None else observed.operations[number]
+    with mesh_of(observed):
+        inner_bytes = 0 if operation is None else inner(operation)
     return EagerPeak(
         bytes=total,
-        inner_bytes=0 if operation is None else inner(operation),
+        inner_bytes=inner_bytes,
         number=number,
         operations=len(observed.operations),
         operation="" if operation is None else operation.name,
@@ -66,10 +73,11 @@ def _worst(observed: Observed, inner: InnerBytes) -> tuple[int | None, int]:
     """The operation at which most is held, the first of equals, and the bytes."""
     number: int | None = None
     worst = 0
-    for current, held in enumerate(_bytes_by_operation(observed)):
-        total = held + (inner(observed.operations[current]) or 0)
-        if number is None or total > worst:
-            number, worst = current, total
+    with mesh_of(observed):
+        for current, held in enumerate(_bytes_by_operation(observed)):
+            total = held + (inner(observed.operations[current]) or 0)
+            if number is None or total > worst:
+                number, worst = current, total
     if number is None:
         worst = observed.bytes_of(held_at(observed, None))
     return number, worst

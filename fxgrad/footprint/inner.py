@@ -12,8 +12,9 @@ from typing import Any, Final
 import jax
 
 from fxgrad.footprint.compiled import analysis_of
+from fxgrad.footprint.stand_in import stand_in, zeros
 from fxgrad.observed import Observed, observe
-from fxgrad.recorder import Operation, inner_function, is_jaxpr, zeros_of_aval
+from fxgrad.recorder import Operation, inner_function, is_jaxpr
 from fxgrad.replay.structure import Step
 
 # Each is compiled once more to be asked, in some 20 ms.
@@ -55,17 +56,14 @@ class InnerBytes:
         inner = inner_function(operation)
         if inner is not None:
             return self._bytes_inside(inner, operation)
-        inputs = [
-            jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)
-            for aval in operation.input_avals
-        ]
+        inputs = map(stand_in, operation.input_avals)
         lowered = jax.jit(lambda *values: operation.run(values)).lower(*inputs)
         analysis = analysis_of(lowered)
         return None if analysis is None else analysis.temp_size_in_bytes
 
     def _bytes_inside(self, inner: Callable[..., Any], operation: Operation) -> int:
-        zeros = tuple(zeros_of_aval(aval) for aval in operation.input_avals)
-        observed = observe(inner, zeros, keep_values=False)
+        inputs = tuple(map(zeros, operation.input_avals))
+        observed = observe(inner, inputs, keep_values=False)
         taken = observed.bytes_of((*observed.arguments, *observed.returned))
         return max(self._peak_bytes_of(observed) - taken, 0)
 

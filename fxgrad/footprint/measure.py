@@ -13,13 +13,13 @@ from fxgrad.errors import ArgumentError
 from fxgrad.execution.function import AnyFunction, as_function, function
 from fxgrad.footprint.backward import backward_of
 from fxgrad.footprint.compiled import THE_STATIC_PROGRAM, program_of, program_of_path
-from fxgrad.footprint.eager import eager_peak, peak_bytes
+from fxgrad.footprint.eager import eager_peak, eager_run, peak_bytes
 from fxgrad.footprint.holdings import Makers
 from fxgrad.footprint.inner import InnerBytes
 from fxgrad.footprint.record import Backward, Gradient
 from fxgrad.footprint.result import Memory
-from fxgrad.modes import mode as within_mode
-from fxgrad.observed import Observed, observe
+from fxgrad.footprint.stand_in import mesh_of
+from fxgrad.observed import Observed
 from fxgrad.recorder import Slot
 
 
@@ -54,9 +54,13 @@ def memory(fun: Callable[..., Any], *args: Any) -> Memory:
     eager, inner = own.in_mode("eager"), InnerBytes(peak_bytes)
     observed, makers = _observed(eager, args)
     compiled, why_not_static = program_of(own, args, THE_STATIC_PROGRAM)
-    backward, gradient = backward_of(observed, makers, "the function"), None
+    backward, gradient, why_no_gradient = backward_of(observed, makers, "the function"), None, ""
     if backward is None and _is_loss(observed, args):
-        backward, gradient = _of_loss(eager, args, inner)
+        try:
+            with mesh_of(observed):  # JAX takes no derivative of an explicit sharding without it
+                backward, gradient = _of_loss(eager, args, inner)
+        except Exception as error:  # a function that only looks like a loss need have none
+            why_no_gradient = f"{type(error).__name__}: {error}".splitlines()[0]
     return Memory(
         title=title,
         device=jax.devices()[0].device_kind,
@@ -65,13 +69,12 @@ def memory(fun: Callable[..., Any], *args: Any) -> Memory:
         why_not_static=why_not_static,
         backward=backward,
         gradient=gradient,
-        notes=tuple(_notes(title, observed, inner, gradient)),
+        notes=tuple(_notes(title, observed, inner, gradient, why_no_gradient)),
     )
 
 
 def _observed(fun: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Observed, Makers]:
-    with within_mode("eager"):  # inner Functions too
-        observed = observe(fun, args, keep_values=False)
+    observed = eager_run(fun, *args)
     return observed, Makers(observed)
 
 
@@ -128,8 +131,14 @@ def _of_arrays_only(
 
 
 def _notes(
-    title: str, observed: Observed, inner: InnerBytes, gradient: Gradient | None
+    title: str,
+    observed: Observed,
+    inner: InnerBytes,
+    gradient: Gradient | None,
+    why_no_gradient: str,
 ) -> Iterator[str]:
+    if why_no_gradient:
+        yield f"It returns one real number, but has no gradient by argument 0: {why_no_gradient}"
     if not inner.is_complete:
         yield (
             "Some nested functions, loops or branches could not be asked what they take inside; "

@@ -141,7 +141,8 @@ class Backward:
       kept: the values, by the line that made them, the largest first.
       savings: where `jax.checkpoint` would save most, the most first.
       recompute_flops: floating-point operations to make all of it again, which is the price of
-        `jax.checkpoint` around the whole loss; a sine is one. None if the compiler does not tell.
+        `jax.checkpoint` around the whole loss; a sine is one, a loop counts by its turns, and by
+        one where they are not known. None if the compiler does not tell.
     """
 
     of: str

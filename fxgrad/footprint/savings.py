@@ -10,19 +10,21 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from fxgrad.footprint.holdings import Makers
-from fxgrad.footprint.record import Grouping, Saving
+from fxgrad.footprint.parts import Part, Parts
+from fxgrad.footprint.record import Saving
 from fxgrad.observed import Observed
-from fxgrad.recorder import Slot, scope_of
+from fxgrad.recorder import Slot
 
 MAX_SHOWN: Final = 8
-_TRANSFORM: Final = re.compile(r"\w+\(|\)")
 _NUMBER: Final = re.compile(r"\d+$")
-
-Part = tuple[str, ...]
 
 
 def savings(
-    observed: Observed, makers: Makers, forward: set[int], readers: Mapping[Slot, Sequence[int]]
+    observed: Observed,
+    makers: Makers,
+    forward: set[int],
+    backward: set[int],
+    readers: Mapping[Slot, Sequence[int]],
 ) -> tuple[Saving, ...]:
     """What each part would save, the greatest gain first.
 
@@ -30,100 +32,107 @@ def savings(
       observed: a run with a backward pass.
       makers: who made its values.
       forward: the numbers of the operations of the forward pass.
+      backward: the numbers of those of the backward pass.
       readers: for each value that is kept, the operations of the backward pass that read it.
     """
-    parts = _Parts(observed, makers, forward, readers)
-    alike: dict[Part, list[Part]] = {}
-    for part in parts.all():
-        alike.setdefault(tuple(_NUMBER.sub("*", name) for name in part), []).append(part)
-    found = [_saving(parts, shared, several) for shared, several in alike.items()]
+    kept = _Kept(observed, makers, forward, backward, readers)
+    alike: dict[tuple[str, ...], list[Part]] = {}
+    for part in kept.parts_with_own():
+        alike.setdefault(tuple(_NUMBER.sub("*", name) for name, _ in part), []).append(part)
+    found = [kept.saving(shared, several) for shared, several in alike.items()]
     worth = [saving for saving in found if saving.saved_bytes > 0]
     worth.sort(key=lambda saving: (-saving.gain_bytes, -saving.saved_bytes, saving.label))
     return tuple(worth[:MAX_SHOWN])
 
 
-def _saving(parts: _Parts, shared: Part, several: Sequence[Part]) -> Saving:
-    kept = [parts.kept_bytes(part) for part in several]
-    label = several[0] if len(several) == 1 else shared
-    return Saving(
-        label="/".join(label),
-        grouped_by=parts.grouped_by,
-        count=len(several),
-        kept_bytes=sum(kept),
-        saved_bytes=sum(kept) - sum(map(parts.input_bytes, several)),
-        made_again_bytes=max(kept),
-    )
-
-
-class _Parts:
-    """The parts of a forward pass: each scope within each other scope, or each line."""
+class _Kept:
+    """What is kept now, and what would be if some parts were under `jax.checkpoint`."""
 
     def __init__(
         self,
         observed: Observed,
         makers: Makers,
         forward: set[int],
+        backward: set[int],
         readers: Mapping[Slot, Sequence[int]],
     ) -> None:
         self._observed = observed
         self._makers = makers
         self._forward = forward
-        self._kept = set(readers)
-        self._innermost = {number: self._scope(number) for number in forward}
-        self.grouped_by: Grouping = "scope" if any(self._innermost.values()) else "line"
-        if self.grouped_by == "line":
-            self._innermost = {number: self._line(number) for number in forward}
-        self._own: dict[Part, list[Slot]] = {}
-        for slot, numbers in readers.items():
-            common = self._common([makers.number[slot], *numbers])
-            for part in _around(common):
-                self._own.setdefault(part, []).append(slot)
-        self._inputs = self._read_from_outside()
+        self._readers = readers
+        self._part = Parts(observed, makers, forward, backward)
+        inputs = (*observed.arguments, *observed.captured)
+        self._inputs = {observed.buffers[slot] for slot in inputs}
 
-    def all(self) -> list[Part]:
-        """Every part that keeps something that is its own."""
-        return list(self._own)
+    def parts_with_own(self) -> list[Part]:
+        """Every part that keeps something that no other part's backward pass reads."""
+        found = {
+            part[:depth]: None
+            for slot in self._readers
+            for part in [self._common(slot)]
+            for depth in range(1, len(part) + 1)
+        }
+        return list(found)
 
-    def kept_bytes(self, part: Part) -> int:
-        """What is kept that no other part's backward pass reads."""
-        return self._observed.bytes_of(self._own[part])
+    def saving(self, shared: tuple[str, ...], several: Sequence[Part]) -> Saving:
+        """What these parts would save, each checkpointed by itself."""
+        names = {tuple(name for name, _ in part) for part in several}
+        bytes_of = self._observed.bytes_of
+        own = [s for s in self._readers if self._common(s)[: len(shared)] in several]
+        return Saving(
+            label="/".join(*names) if len(names) == 1 else "/".join(shared),
+            grouped_by=self._part.grouped_by,
+            count=len(several),
+            kept_bytes=bytes_of(own),
+            saved_bytes=bytes_of(self._readers) - bytes_of(self._kept_without(set(several))),
+            made_again_bytes=max(bytes_of(self._made_again(part)) for part in several),
+        )
 
-    def input_bytes(self, part: Part) -> int:
-        """What would be kept instead, and is not kept now."""
-        return self._observed.bytes_of(self._inputs.get(part, ()))
-
-    def _read_from_outside(self) -> dict[Part, set[Slot]]:
-        found: dict[Part, set[Slot]] = {}
-        for number in self._forward:
-            for slot in self._observed.operations[number].operands:
-                maker = self._makers.number.get(slot) if isinstance(slot, Slot) else None
-                if maker not in self._forward or slot in self._kept:
-                    continue
-                inside = set(_around(self._innermost[maker]))
-                for part in _around(self._innermost[number]):
-                    if part not in inside:
-                        found.setdefault(part, set()).add(slot)
-        return found
-
-    def _common(self, numbers: Sequence[int]) -> Part:
-        """The innermost part that operations of both passes are all in."""
-        make = self._scope if self.grouped_by == "scope" else self._line
-        first, *others = [self._innermost.get(number) or make(number) for number in numbers]
+    def _common(self, slot: Slot) -> Part:
+        """The innermost part that makes a value and has all that reads it."""
+        numbers = [self._makers.number[slot], *self._readers[slot]]
+        first, *others = [self._part(number) for number in numbers]
+        same = len(first)
         for other in others:
-            same = 0
-            while same < min(len(first), len(other)) and first[same] == other[same]:
-                same += 1
-            first = first[:same]
-        return first
+            while first[:same] != other[:same]:
+                same -= 1
+        return first[:same]
 
-    def _scope(self, number: int) -> Part:
-        scope = _TRANSFORM.sub("", scope_of(self._observed.operations[number].source))
-        return tuple(name for name in scope.split("/") if name)
+    def _kept_without(self, several: set[Part]) -> set[Slot]:
+        """What is kept then: what other parts read, and the inputs of these."""
+        depth = len(next(iter(several)))
+        kept: set[Slot] = set()
+        for slot, numbers in self._readers.items():
+            maker = self._part(self._makers.number[slot], depth)
+            parts = {self._part(number, depth) for number in numbers}
+            if maker not in several or parts != {maker}:
+                kept.add(slot)
+        for number in self._forward:
+            part = self._part(number, depth)
+            if part in several:
+                kept.update(s for s in self._read_by(number) if self._made_in(s, depth) != part)
+        return kept
 
-    def _line(self, number: int) -> Part:
-        place = self._makers.place(number)
-        return () if place is None else (f"{place}  {place.line}",)
+    def _read_by(self, number: int) -> list[Slot]:
+        """What an operation reads that the forward pass made in memory of its own."""
+        operands = self._observed.operations[number].operands
+        return [
+            slot
+            for slot in operands
+            if isinstance(slot, Slot)
+            and self._makers.number.get(slot) in self._forward
+            and self._observed.buffers[slot] not in self._inputs
+        ]
 
+    def _made_in(self, slot: Slot, depth: int) -> Part:
+        return self._part(self._makers.number[slot], depth)
 
-def _around(part: Part) -> list[Part]:
-    return [part[:depth] for depth in range(1, len(part) + 1)]
+    def _made_again(self, part: Part) -> list[Slot]:
+        """What the backward pass of a part reads of what the part makes."""
+        depth = len(part)
+        return [
+            slot
+            for slot, numbers in self._readers.items()
+            if self._made_in(slot, depth) == part
+            and any(self._part(number, depth) == part for number in numbers)
+        ]
