@@ -16,7 +16,7 @@ from fxgrad.comparison.sections import (
 from fxgrad.comparison.subject import Subject
 from fxgrad.comparison.table import LEGEND, modes_of, rows, sentences
 from fxgrad.errors import MissingExtraError
-from fxgrad.graphs.page import viewer_assets
+from fxgrad.graphs.page import as_script, viewer_assets
 
 try:
     import jinja2
@@ -50,11 +50,6 @@ def render_page(comparison: Record, subject: Subject | None) -> str:
         agreement=agreement_of(details),
         missing=details.missing,
         assets=viewer_assets() if details.graphs else "",
-        data=_as_script(comparison.to_json()),
-        details=_as_script(details.to_json()),
+        data=as_script(comparison.to_json()),
+        details=as_script(details.to_json()),
     )
-
-
-def _as_script(data: str) -> str:
-    """JSON that no label in it can end the script of."""
-    return data.replace("<", "\\u003c")

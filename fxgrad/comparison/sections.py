@@ -8,16 +8,11 @@ from typing import Any, Final
 from fxgrad.comparison.details import Details
 from fxgrad.footprint.record import Holding, Saving
 from fxgrad.footprint.result import Memory
-from fxgrad.graphs.page import render_view
+from fxgrad.graphs.page import STAGES, render_view
 from fxgrad.quantities import in_bytes, in_flops
 
 _SHOWN: Final = 8
 _ADVISED: Final = 3
-_STAGES: Final = {
-    "jaxpr": "static, as JAX traced it",
-    "hlo": "static, as XLA compiled it",
-    "paths": "dynamic, the paths that replay recorded",
-}
 
 
 def graph_sections(details: Details) -> list[dict[str, Any]]:
@@ -29,7 +24,8 @@ def graph_sections(details: Details) -> list[dict[str, Any]]:
         if graph.stage != "paths":
             cost = f"{in_flops(whole.flops)}, {in_bytes(whole.bytes)} read and written"
             size = f"{whole.count:,} operations, {cost}"
-        title = f"{_STAGES[graph.stage]}: {size}"
+        kind = "dynamic" if graph.stage == "paths" else "static"
+        title = f"{kind}, {STAGES[graph.stage]}: {size}"
         found.append({"title": title, "view": render_view(graph), "notes": graph.notes})
     return found
 

@@ -10,6 +10,7 @@ import functools
 import gzip
 import html
 from pathlib import Path
+from typing import Final
 
 from fxgrad.errors import MissingExtraError
 from fxgrad.graphs.record import Record
@@ -45,7 +46,7 @@ _SCRIPTS = (
     "view.js",
     "controls.js",
 )
-_STAGES = {
+STAGES: Final = {
     "jaxpr": "as JAX traced it",
     "hlo": "as XLA compiled it",
     "paths": "the paths that replay recorded",
@@ -57,7 +58,7 @@ def render_page(graph: Record) -> str:
     return _fill(
         "viewer.html",
         title=graph.title,
-        subtitle=f"{_STAGES[graph.stage]}: {_size(graph)}.",
+        subtitle=f"{STAGES[graph.stage]}: {_size(graph)}.",
         notes=graph.notes,
         assets=viewer_assets(),
         view=_view(graph, height="auto", alone=True),
@@ -93,8 +94,13 @@ def render_view(graph: Record, *, height: str = "36rem") -> str:
 
 
 def _view(graph: Record, *, height: str, alone: bool) -> str:
-    data = graph.to_json().replace("<", "\\u003c")  # no label ends the script
+    data = as_script(graph.to_json())
     return _fill("view.html", title=graph.title, height=height, alone=alone, data=data)
+
+
+def as_script(data: str) -> str:
+    """JSON that can stand in a page: no label in it ends the script."""
+    return data.replace("<", "\\u003c")
 
 
 def _size(graph: Record) -> str:
