@@ -61,15 +61,15 @@ class Examination:
         self._failures: dict[str, str] = {}
         self._notes: list[str] = []
 
-    def result(self) -> Divergence | None:
-        """What there is to report, or None."""
+    def result(self, changed: tuple[str, ...] = ()) -> Divergence | None:
+        """What there is to report, or None; `changed` names arguments changed in place."""
         outputs = self._outputs_by_mode()
         gaps = {mode: gaps_of(self._leaves, v, self._tolerance) for mode, v in outputs.items()}
         self._forgive_zeros(gaps, outputs)
         apart = {m: [pair for pair in g if pair[1].diverges] for m, g in gaps.items()}
         diverging = {mode: worst_of(pairs) for mode, pairs in apart.items() if pairs}
         nonfinite = find_nonfinite(self._program, self._leaves, outputs, masked=self._masked)
-        if not diverging and not nonfinite:
+        if not (diverging or nonfinite or changed):
             return None
         found = self._find(apart, diverging) if diverging else None
         return Divergence(
@@ -79,6 +79,7 @@ class Examination:
             failures=self._failures,
             found=found,
             first_nonfinite=nonfinite,
+            changed_arguments=changed,
             notes=tuple(self._notes),
         )
 

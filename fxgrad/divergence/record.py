@@ -211,6 +211,8 @@ class Record:
       found: the first equation that diverges; None if none does, or if it was not reproduced.
       first_nonfinite: for each mode whose output has a NaN or an infinity that was made on the
         way, eager among them.
+      changed_arguments: the arguments that the function changes in place. Eager changes the
+        caller's objects, a compiled mode copies of them, so that further calls differ.
       notes: what a reader should know besides, in sentences.
     """
 
@@ -220,6 +222,7 @@ class Record:
     failures: Mapping[str, str]
     found: Found | None
     first_nonfinite: Mapping[str, NonFinite] = field(default_factory=dict)
+    changed_arguments: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -231,6 +234,7 @@ class Record:
             "failures": dict(self.failures),
             "found": self.found.to_dict() if self.found else None,
             "first_nonfinite": {mode: n.to_dict() for mode, n in self.first_nonfinite.items()},
+            "changed_arguments": list(self.changed_arguments),
             "notes": list(self.notes),
         }
 
