@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from fxgrad.divergence.difference import Gap
+from fxgrad.divergence.difference import Gap, plain
 from fxgrad.places import Place
 
 Kind = Literal[
@@ -103,7 +103,7 @@ class Nearer:
 
     def to_dict(self) -> dict[str, Any]:
         """The verdict as plain values; what is infinite as text."""
-        return {name: _plain(value) for name, value in vars(self).items()}
+        return {name: plain(value) for name, value in vars(self).items()}
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Trial:
 
     def to_dict(self) -> dict[str, Any]:
         """The trial as plain values; what is infinite as text."""
-        return {name: _plain(value) for name, value in vars(self).items()}
+        return {name: plain(value) for name, value in vars(self).items()}
 
 
 @dataclass(frozen=True)
@@ -241,8 +241,3 @@ class Record:
     def to_json(self) -> str:
         """`to_dict` as JSON."""
         return json.dumps(self.to_dict(), allow_nan=False)
-
-
-def _plain(value: Any) -> Any:
-    is_odd = isinstance(value, float) and value - value != 0
-    return str(value) if is_odd else value
