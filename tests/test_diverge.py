@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 from jax.experimental import io_callback
 
 import fxgrad as fx
@@ -656,6 +657,32 @@ def test_the_causes_are_tried_on_living_arrays_where_a_jitted_function_donates()
     found = fx.diverge(lambda a: (multiply(a, b) - product) * 1e3, a).found
     assert found.cause.kind == "fusion"
     np.testing.assert_array_equal(a, MATRIX[0])
+
+
+def test_an_argument_that_is_changed_in_place_is_named():
+    model = nnx.Linear(3, 2, rngs=nnx.Rngs(0))
+    optimizer = nnx.Optimizer(model, optax.sgd(0.1), wrt=nnx.Param)
+
+    def step(model, optimizer, x):
+        value, gradient = nnx.value_and_grad(lambda model: (model(x) ** 2).sum())(model)
+        optimizer.update(model, gradient)
+        return value
+
+    divergence = fx.diverge(step, model, optimizer, jnp.ones((4, 3)))
+    assert divergence.changed_arguments == ("model", "optimizer")
+    assert (divergence.found, divergence.first_nonfinite) == (None, {})
+    assert "model and optimizer changed in place: eager" in str(divergence)
+    assert fx.diverge(lambda model, x: model(x), model, jnp.ones((4, 3))) is None
+
+
+def test_a_list_or_a_number_that_is_changed_in_place_is_seen():
+    def count(state, history, x):
+        state["calls"] += 1
+        history.append(x)
+        return x * 2
+
+    divergence = fx.diverge(count, {"calls": 0}, [jnp.ones(2)], jnp.ones(2))
+    assert divergence.changed_arguments == ("state", "history")
 
 
 def test_arrays_on_several_devices_are_compared():

@@ -85,8 +85,8 @@ class Gap:
 
     def to_dict(self) -> dict[str, Any]:
         """The difference as plain values."""
-        plain = {**vars(self), "index": list(self.index)}
-        return {name: _plain(value) for name, value in plain.items()}
+        facts = {**vars(self), "index": list(self.index)}
+        return {name: plain(value) for name, value in facts.items()}
 
 
 def gap_between(eager: Any, compiled: Any, tolerance: Tolerance) -> Gap:
@@ -144,9 +144,19 @@ def is_bitwise_equal(eager: Any, compiled: Any) -> bool:
 
 def as_numpy(value: Any) -> np.ndarray:
     """An array, random keys as their data."""
-    if jnp.issubdtype(getattr(value, "dtype", np.dtype(float)), jax.dtypes.prng_key):
+    if is_key(value):
         value = jax.random.key_data(value)
     return np.asarray(value)
+
+
+def is_inexact(value: Any) -> bool:
+    """Whether an array, or an abstract one, is of floats or complex numbers."""
+    return hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jnp.inexact)
+
+
+def is_key(value: Any) -> bool:
+    """Whether an array, or an abstract one, is of random keys."""
+    return hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
 
 
 def as_wide(array: np.ndarray) -> np.ndarray:
@@ -168,7 +178,7 @@ def scale_of(a: np.ndarray, b: np.ndarray) -> float:
 
 def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """How far the elements are apart: of integers as far as they are, however large."""
-    if jnp.issubdtype(a.dtype, jnp.inexact) or jnp.issubdtype(b.dtype, jnp.inexact):
+    if is_inexact(a) or is_inexact(b):
         return np.abs(as_wide(a) - as_wide(b))
     exact = [x if x.dtype == np.uint64 else x.astype(np.int64) for x in (a, b)]
     above, below = np.maximum(*exact), np.minimum(*exact)
@@ -198,7 +208,7 @@ def _label(array: np.ndarray) -> str:
     return jax.typeof(array).str_short(short_dtypes=True)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """JSON has no infinities, NaN or complex numbers: these are written as text."""
     is_odd = isinstance(value, complex) or (isinstance(value, float) and not math.isfinite(value))
     return str(value) if is_odd else value

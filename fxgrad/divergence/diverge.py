@@ -8,7 +8,7 @@ from typing import Any
 
 from fxgrad.divergence.difference import Tolerance
 from fxgrad.divergence.examination import Examination
-from fxgrad.divergence.outcomes import run_eagerly
+from fxgrad.divergence.outcomes import run_and_watch
 from fxgrad.divergence.result import Divergence
 from fxgrad.errors import OptionError
 
@@ -42,18 +42,19 @@ def diverge(
         are compiled with these, in place of static and replay.
 
     Returns:
-      A `Divergence`, or None if all outputs agree and hold no NaN or infinity that was made here.
+      A `Divergence`, or None if all outputs agree and hold no NaN or infinity that was made here,
+      and no argument is changed in place.
 
     Raises:
       OptionError: a tolerance is negative or not a number.
       Exception: whatever `fun` raises in eager.
     """
     _check(rtol=rtol, atol=atol)
-    observed = run_eagerly(fun, args)
+    observed, changed = run_and_watch(fun, args)
     examination = Examination(
         fun, args, observed, Tolerance(rtol, atol), compiler_options, masked=masked
     )
-    return examination.result()
+    return examination.result(changed)
 
 
 def _check(**tolerances: float | None) -> None:

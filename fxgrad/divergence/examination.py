@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from fxgrad.divergence.causes import find_cause
-from fxgrad.divergence.difference import Gap, Tolerance, as_wide, gap_between, scale_of
+from fxgrad.divergence.difference import Gap, Tolerance, as_wide, gap_between, is_inexact, scale_of
 from fxgrad.divergence.finds import find_nonfinite
 from fxgrad.divergence.locate import Sighting, locate
 from fxgrad.divergence.outcomes import (
@@ -61,15 +60,15 @@ class Examination:
         self._failures: dict[str, str] = {}
         self._notes: list[str] = []
 
-    def result(self) -> Divergence | None:
-        """What there is to report, or None."""
+    def result(self, changed: tuple[str, ...] = ()) -> Divergence | None:
+        """What there is to report, or None; `changed` names arguments changed in place."""
         outputs = self._outputs_by_mode()
         gaps = {mode: gaps_of(self._leaves, v, self._tolerance) for mode, v in outputs.items()}
         self._forgive_zeros(gaps, outputs)
         apart = {m: [pair for pair in g if pair[1].diverges] for m, g in gaps.items()}
         diverging = {mode: worst_of(pairs) for mode, pairs in apart.items() if pairs}
         nonfinite = find_nonfinite(self._program, self._leaves, outputs, masked=self._masked)
-        if not diverging and not nonfinite:
+        if not (diverging or nonfinite or changed):
             return None
         found = self._find(apart, diverging) if diverging else None
         return Divergence(
@@ -79,6 +78,7 @@ class Examination:
             failures=self._failures,
             found=found,
             first_nonfinite=nonfinite,
+            changed_arguments=changed,
             notes=tuple(self._notes),
         )
 
@@ -133,7 +133,7 @@ class Examination:
 
     def _tiny(self, pairs: Sequence[tuple[Leaf, Gap]], output: Sequence[Any]) -> set[Slot]:
         """The slots that diverge, and are tiny beside the inputs in eager and in the mode."""
-        inputs = [v for v in self._program.given.values() if _is_float(v)]
+        inputs = [v for v in self._program.given.values() if is_inexact(v)]
         most = _TINY * max((_size(value) for value in inputs), default=0.0)
         compiled = {leaf.slot: v for leaf, v in zip(self._leaves, output, strict=True)}
         return {
@@ -192,7 +192,7 @@ class Examination:
 
 
 def _nearer(program: Program, seen: Sighting) -> Nearer | None:
-    if not _is_float(seen.eager):
+    if not is_inexact(seen.eager):
         return None
     reference = reference_values(program, [seen.slot])
     truth = reference.values[seen.slot]
@@ -216,13 +216,9 @@ def _error(wide: np.ndarray, truth: np.ndarray, size: float) -> float:
 
 
 def _may_be_zero(leaf: Leaf, gap: Gap) -> bool:
-    return _is_float(leaf.value) and gap.diverges and math.isfinite(gap.absolute)
+    return is_inexact(leaf.value) and gap.diverges and math.isfinite(gap.absolute)
 
 
 def _size(value: Any) -> float:
     array = np.abs(as_wide(np.asarray(value)))
     return float(np.max(array, initial=0.0, where=np.isfinite(array)))
-
-
-def _is_float(value: Any) -> bool:
-    return hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jnp.inexact)

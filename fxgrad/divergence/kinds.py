@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 import jax.numpy as jnp
 import numpy as np
 
-from fxgrad.divergence.difference import as_numpy
+from fxgrad.divergence.difference import as_numpy, is_inexact
 
 Badness = Literal["nan", "inf"]
 KINDS: Final[tuple[Badness, ...]] = ("nan", "inf")
@@ -82,10 +82,7 @@ def kinds_apart(name: str, results: Sequence[Any]) -> dict[Badness, tuple[Test, 
 
 def can_be_bad(value: Any) -> bool:
     """Whether it is a float or an array of floats."""
-    dtype = getattr(value, "dtype", None)
-    if dtype is None:
-        return isinstance(value, float | complex)
-    return jnp.issubdtype(dtype, jnp.inexact)
+    return is_inexact(value) or isinstance(value, float | complex)
 
 
 def where_bad(value: Any, kind: Badness) -> np.ndarray:

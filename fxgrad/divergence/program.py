@@ -107,30 +107,24 @@ class Program:
 
         A value is dropped when nothing further reads it.
         """
-        needed = self.needed(wanted)
-        last_read = {s: n for n in needed for s in self.slots_read(n)}
-        values = dict(self.given)
-        for number in needed:
-            operation = self.operations[number]
-            results = run(operation, operation.inputs_from(values))
-            made = dict(zip(operation.results, results, strict=True))
-            values.update(made)
-            yield number, made
-            for slot in (*operation.results, *self.slots_read(number)):
-                if last_read.get(slot, -1) <= number:
-                    values.pop(slot, None)
+        for step in self.steps(self.needed(wanted), run):
+            yield step.number, dict(zip(step.operation.results, step.results, strict=True))
 
-    def steps(self) -> Iterator[Step]:
-        """Run every operation op by op; those with effects are not run, but gave what they gave."""
-        last = {slot: n for n in range(len(self.operations)) for slot in self._touched(n)}
+    def steps(self, numbers: Sequence[int] | None = None, run: Run = run_as_is) -> Iterator[Step]:
+        """Run some operations op by op, all if none are given.
+
+        Those with effects are not run, but gave what they gave.
+        """
+        numbers = range(len(self.operations)) if numbers is None else numbers
+        last = {slot: number for number in numbers for slot in self._touched(number)}
         values = dict(self.given)
-        for number, operation in enumerate(self.operations):
+        for number in numbers:
+            operation = self.operations[number]
             inputs = [values.get(o) if isinstance(o, Slot) else o for o in operation.operands]
             if is_pure(operation):
-                values.update(zip(operation.results, operation.run(inputs), strict=True))
+                values.update(zip(operation.results, run(operation, inputs), strict=True))
             results = [values.get(slot) for slot in operation.results]
-            touched = self._touched(number) - self._returned
-            ended = [slot for slot in touched if last[slot] == number]
+            ended = [s for s in self._touched(number) - self._returned if last[s] == number]
             yield Step(number, operation, inputs, results, ended)
             for slot in ended:
                 values.pop(slot, None)

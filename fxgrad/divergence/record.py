@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from fxgrad.divergence.difference import Gap
+from fxgrad.divergence.difference import Gap, plain
 from fxgrad.places import Place
 
 Kind = Literal[
@@ -103,7 +103,7 @@ class Nearer:
 
     def to_dict(self) -> dict[str, Any]:
         """The verdict as plain values; what is infinite as text."""
-        return {name: _plain(value) for name, value in vars(self).items()}
+        return {name: plain(value) for name, value in vars(self).items()}
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Trial:
 
     def to_dict(self) -> dict[str, Any]:
         """The trial as plain values; what is infinite as text."""
-        return {name: _plain(value) for name, value in vars(self).items()}
+        return {name: plain(value) for name, value in vars(self).items()}
 
 
 @dataclass(frozen=True)
@@ -211,6 +211,8 @@ class Record:
       found: the first equation that diverges; None if none does, or if it was not reproduced.
       first_nonfinite: for each mode whose output has a NaN or an infinity that was made on the
         way, eager among them.
+      changed_arguments: the arguments that the function changes in place. Eager changes the
+        caller's objects, a compiled mode copies of them, so that further calls differ.
       notes: what a reader should know besides, in sentences.
     """
 
@@ -220,6 +222,7 @@ class Record:
     failures: Mapping[str, str]
     found: Found | None
     first_nonfinite: Mapping[str, NonFinite] = field(default_factory=dict)
+    changed_arguments: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -231,14 +234,10 @@ class Record:
             "failures": dict(self.failures),
             "found": self.found.to_dict() if self.found else None,
             "first_nonfinite": {mode: n.to_dict() for mode, n in self.first_nonfinite.items()},
+            "changed_arguments": list(self.changed_arguments),
             "notes": list(self.notes),
         }
 
     def to_json(self) -> str:
         """`to_dict` as JSON."""
         return json.dumps(self.to_dict(), allow_nan=False)
-
-
-def _plain(value: Any) -> Any:
-    is_odd = isinstance(value, float) and value - value != 0
-    return str(value) if is_odd else value

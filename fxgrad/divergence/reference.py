@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fxgrad.divergence.bodies import Body, Equation
+from fxgrad.divergence.difference import is_inexact, is_key
 from fxgrad.divergence.equations import (
     bind_as_is,
     bind_with,
@@ -28,6 +29,11 @@ from fxgrad.recorder import Operation, Slot, is_jaxpr
 # Their results depend on the bits of what they read, or on how many bits are drawn.
 _OWN_DTYPE: Final = frozenset(["bitcast_convert_type", "random_gamma", "rng_uniform"])
 _ROUNDS_ONLY: Final = frozenset(["reduce_precision"])
+# What a primitive, its lowering or its kernel raises that has no form in float64.
+_NO_WIDE_FORM: Final = (
+    *(TypeError, ValueError, NotImplementedError, AssertionError, KeyError),
+    jax.errors.JaxRuntimeError,
+)
 _EXACT: Final = {"xla_allow_excess_precision": False}
 
 
@@ -51,7 +57,7 @@ def reference_values(program: Program, wanted: Sequence[Slot]) -> Reference:
     with jax.enable_x64(True):
         try:
             values = program.compiled_values(wanted, run=widener.run, options=_EXACT)
-        except Exception:  # an operation whose lowering knows its own dtype only
+        except _NO_WIDE_FORM:  # an operation whose lowering knows its own dtype only
             widener = _Widener(program, careful=True)
             values = program.eager_values(wanted, widener.run)
         return Reference(
@@ -88,13 +94,13 @@ class _Widener:
             results = bind_with(equation.primitive, params, inputs)
             if self._careful:
                 jax.block_until_ready(results)
-        except Exception:  # whatever a primitive raises that has no form in float64
+        except _NO_WIDE_FORM:
             return self._in_own_dtype(equation, inputs)
         return [_wide(result) for result in results]
 
     def _in_own_dtype(self, equation: Equation, inputs: Sequence[Any]) -> Sequence[Any]:
         narrow = [_of(v, aval) for v, aval in zip(inputs, equation.input_avals, strict=True)]
-        if any(_is_float(value) for value in inputs) and self.rounded_from is None:
+        if any(is_inexact(value) for value in inputs) and self.rounded_from is None:
             self.rounded_from = self._number
         return [_wide(result) for result in bind_as_is(equation, narrow)]
 
@@ -122,8 +128,8 @@ class _Widener:
 def _is_bound_to_its_dtype(equation: Equation) -> bool:
     if equation.primitive.name in _OWN_DTYPE:
         return True
-    has_keys = any(_is_key(aval) for aval in equation.input_avals)
-    return has_keys and any(_is_float(aval) for aval in equation.output_avals)
+    has_keys = any(is_key(aval) for aval in equation.input_avals)
+    return has_keys and any(is_inexact(aval) for aval in equation.output_avals)
 
 
 def _array(value: Any, aval: Any) -> Any:
@@ -133,13 +139,13 @@ def _array(value: Any, aval: Any) -> Any:
 
 def _of(value: Any, aval: Any) -> Any:
     """A float in the dtype that the program has it in; anything else as it is."""
-    if not _is_float(aval) or _is_key(value):
+    if not is_inexact(aval) or is_key(value):
         return value
     return jax.lax.convert_element_type(value, aval.dtype)
 
 
 def _wide(value: Any) -> Any:
-    if not _is_float(value):
+    if not is_inexact(value):
         return value
     return jax.lax.convert_element_type(value, _wide_dtype(value.dtype))
 
@@ -148,11 +154,3 @@ def _wide_dtype(dtype: Any) -> Any:
     if jnp.issubdtype(dtype, jnp.complexfloating):
         return np.dtype(np.complex128)
     return np.dtype(np.float64) if jnp.issubdtype(dtype, jnp.floating) else dtype
-
-
-def _is_float(value: Any) -> bool:
-    return hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jnp.inexact)
-
-
-def _is_key(value: Any) -> bool:
-    return hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)

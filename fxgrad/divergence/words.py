@@ -42,6 +42,10 @@ ADVICE: Final[Mapping[Kind, str]] = {
         "compiled otherwise inside of a larger program."
     ),
 }
+_IN_PLACE: Final = (
+    "eager changes the caller's object, a compiled mode a copy that is dropped. Return what is new "
+    "and pass it to the next call; with NNX, nnx.split outside and nnx.merge inside."
+)
 _TINY: Final = 1e-3
 
 
@@ -59,7 +63,9 @@ def summary(record: Record) -> str:
         return f"{record.title}: {modes} {verb} eager at {_where(site)}"
     if record.diverging:
         return f"{record.title}: {modes} ends up apart from eager, and no equation shows it alone"
-    return f"{record.title}: the modes agree, but not all of the output is finite"
+    if record.first_nonfinite:
+        return f"{record.title}: the modes agree, but not all of the output is finite"
+    return f"{record.title}: one call agrees in every mode, and further calls need not"
 
 
 def _lines(record: Record) -> Iterable[str]:
@@ -70,6 +76,8 @@ def _lines(record: Record) -> Iterable[str]:
         leaf = f" at output{output.path}" if output.path else ""
         yield f"  {mode}'s output differs by {_number(output.gap.relative)} (relative){leaf}"
     yield from _nonfinite_lines(record.first_nonfinite)
+    if record.changed_arguments:
+        yield f"  {_listed(record.changed_arguments)} changed in place: {_IN_PLACE}"
     if record.agreeing and record.diverging:
         yield f"  {_listed(record.agreeing)} agrees with eager"
     for mode, reason in record.failures.items():
