@@ -108,6 +108,14 @@ def whole():
     return jnp.full(2, 3)
 
 
+def steered(x, how):
+    return getattr(jnp, how)(x)
+
+
+def with_a_string():
+    return jnp.ones(4), "sin"
+
+
 def broken(x):
     raise RuntimeError("inside")
 

@@ -160,6 +160,13 @@ def test_a_mode_that_cannot_run_it_is_listed_with_the_reason():
     assert len(comparison.break_evens) == 1
 
 
+def test_a_mode_that_cannot_take_an_argument_is_listed_and_the_others_run():
+    comparison = fx.compare(lambda x, how: getattr(jnp, how)(x), jnp.ones(3), "sin", calls=2)
+    assert tuple(comparison.timings) == ("eager", "replay")
+    assert comparison.failures["static"].startswith("how is a str, which a static graph cannot")
+    assert "static cannot run it: how is a str" in comparison.recommendation.sentence
+
+
 def test_when_no_mode_can_run_it_the_reason_is_raised():
     with pytest.raises(ValueDependenceError):
         fx.compare(lambda x: x if x[0] > 0 else -x, jnp.ones(3), modes=("static",))

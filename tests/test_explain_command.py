@@ -173,6 +173,11 @@ def test_random_keys_are_pure(explained):
     assert explained("random", "key")["impurity"] is None
 
 
+def test_a_string_that_static_cannot_take_is_told_in_the_verdict(explained):
+    verdict = explained("steered", "with_a_string", calls=3)["verdict"]
+    assert verdict.startswith("Nothing forces a value, but static cannot run it: how is a str")
+
+
 @pytest.mark.parametrize("function", ["through_numpy", "with_a_constant"])
 def test_an_array_that_numpy_makes_anew_of_equal_values_is_pure(explained, function):
     assert explained(function, "ones", calls=3)["impurity"] is None

@@ -16,7 +16,7 @@ from fxgrad.comparison.environment import this_environment
 from fxgrad.comparison.record import check_planned_calls
 from fxgrad.comparison.result import Comparison
 from fxgrad.comparison.subject import Subject
-from fxgrad.errors import OptionError, ValueDependenceError
+from fxgrad.errors import FxError, OptionError
 from fxgrad.execution.function import as_function
 from fxgrad.modes import MODES, Mode, check_modes
 from fxgrad.replay.promotion import FIRST_PATIENCE
@@ -55,12 +55,12 @@ def compare(
 
     Returns:
       A `Comparison`. A mode that cannot run `fun` because Python needs a value is listed in its
-      `failures`.
+      `failures`, and so is one that cannot take an argument, such as static a string.
 
     Raises:
       OptionError: fewer than 1 call, measured or planned, fewer than 0 to warm up, or no modes.
       ModeError: one of `modes` is not a mode.
-      ValueDependenceError: no mode could run `fun`.
+      FxError: no mode could run `fun`; why the first of them could not.
     """
     modes = check_modes(modes)
     _check_options(modes, calls, warmup)
@@ -135,11 +135,11 @@ def _first_calls(
 ) -> tuple[list[Any], dict[Mode, str]]:
     """The output of each first call; modes that cannot make one are taken out, with the reason."""
     outputs = []
-    failures: dict[Mode, ValueDependenceError] = {}
+    failures: dict[Mode, FxError] = {}
     for mode, entrant in entrants.items():
         try:
             outputs.append(entrant.call(*args))
-        except ValueDependenceError as error:
+        except FxError as error:
             failures[mode] = error
     for mode in failures:
         del entrants[mode]

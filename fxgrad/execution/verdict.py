@@ -13,8 +13,22 @@ from fxgrad.modes import Mode
 _MANY: Final = 0.5
 
 
-def verdict(mode: Mode, stats: Stats, explanation: Explanation, impurity: Impurity | None) -> str:
-    """One sentence or two; only what the calls have shown."""
+def verdict(
+    mode: Mode,
+    stats: Stats,
+    explanation: Explanation,
+    impurity: Impurity | None,
+    why_not_static: str = "",
+) -> str:
+    """One sentence or two; only what the calls have shown.
+
+    Args:
+      mode: the mode of the calls.
+      stats: exact counts over all calls.
+      explanation: compilations, decisions and fallbacks.
+      impurity: how two runs differ, or None.
+      why_not_static: why static cannot make these calls, or the empty string.
+    """
     if impurity is not None:
         return (
             "It is not pure: two runs on the same arguments differ. Only eager runs it as it is "
@@ -24,7 +38,7 @@ def verdict(mode: Mode, stats: Stats, explanation: Explanation, impurity: Impuri
     if mode != "eager" and stats.calls > 1 and compiled > _MANY * stats.calls:
         return _of_anew(mode, compiled, stats, explanation)
     if mode == "replay":
-        return _of_replay(stats, explanation)
+        return _of_replay(stats, explanation, why_not_static)
     if mode == "static":
         return (
             "Static runs it: nothing in it needs a value, so replay costs the same. Choose static "
@@ -44,7 +58,7 @@ def _of_anew(mode: Mode, compiled: int, stats: Stats, explanation: Explanation) 
     return words
 
 
-def _of_replay(stats: Stats, explanation: Explanation) -> str:
+def _of_replay(stats: Stats, explanation: Explanation, why_not_static: str) -> str:
     costs = {decision.cost for decision in explanation.decisions}
     if stats.compiled_share == 0:
         return "Nothing runs compiled: until the reasons below are gone, eager does the same."
@@ -53,6 +67,8 @@ def _of_replay(stats: Stats, explanation: Explanation) -> str:
             f"Replay compiles {stats.compiled_share:.0%} of the operations; the rest runs as eager "
             "runs it, for the reasons below."
         )
+    if not explanation.decisions and why_not_static:
+        return f"Nothing forces a value, but static cannot run it: {why_not_static}"
     if not explanation.decisions:
         return "Nothing forces a value: static and replay cost the same."
     if costs == {"nothing"}:
