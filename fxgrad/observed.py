@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +17,15 @@ import numpy as np
 
 from fxgrad.logs import deliver
 from fxgrad.paths import bind_names, call_shape_of, leaf_path
-from fxgrad.recorder import Operation, RecordedTracer, Recorder, Slot, record, running
+from fxgrad.recorder import (
+    Operation,
+    RecordedTracer,
+    Recorder,
+    Slot,
+    record,
+    running,
+    without_donation,
+)
 
 
 class Buffer(NamedTuple):
@@ -53,7 +61,7 @@ class Observed:
       names: for each of them the name of its argument, and its path in that:
         ``("batch", "['image']")``.
       captured: arrays that the function closes over.
-      operations: all that ran, in order, at the bottom of all transforms.
+      operations: all that ran, in order, at the bottom of all transforms; none of them donates.
       lifetimes: for every slot when Python held it; captured arrays are held throughout.
       buffers: for every slot the memory behind it.
       forced: the slots whose values Python asked for, in order, each once.
@@ -168,6 +176,8 @@ class _Observer:
         return tracer
 
     def hear(self, operation: Operation) -> None:
+        # Its inputs are the caller's arrays, and are read again.
+        operation = replace(operation, params=without_donation(operation.params))
         inputs = [self.values[o] if isinstance(o, Slot) else o for o in operation.operands]
         self.note_let_go()
         with running():

@@ -370,6 +370,12 @@ def called_jaxpr(primitive: Any, params: dict[str, Any]) -> Any:
     return None if parameter is None else params[parameter]
 
 
+def without_donation(params: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of a call that takes over the memory of none of its inputs."""
+    donated = params.get("donated_invars", ())
+    return {**params, "donated_invars": (False,) * len(donated)} if any(donated) else params
+
+
 def names_in(jaxpr: Any) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """The file of a traced function, and its inputs and outputs in words; empty if not known."""
     info = getattr(open_jaxpr(jaxpr), "debug_info", None)

@@ -173,6 +173,12 @@ def test_random_keys_are_pure(explained):
     assert explained("random", "key")["impurity"] is None
 
 
+@pytest.mark.parametrize("mode", ["static", "replay"])
+def test_a_function_that_takes_over_its_arguments_is_called_with_new_ones(explained, mode):
+    data = explained("taking_over", "ones", calls=12, mode=mode)
+    assert (data["impurity"], data["stats"]["programs"]) == (None, 1)
+
+
 def test_a_string_that_static_cannot_take_is_told_in_the_verdict(explained):
     verdict = explained("steered", "with_a_string", calls=3)["verdict"]
     assert verdict.startswith("Nothing forces a value, but static cannot run it: how is a str")
