@@ -80,6 +80,28 @@ def counting(x):
     return x * next(_count)
 
 
+_calls = 0
+
+
+def counting_in_a_global(x):
+    global _calls
+    _calls += 1
+    return x * _calls
+
+
+def now_and_then(x):
+    return jnp.sum(x[: 4 - next(_count) % 2])
+
+
+def changing(state):
+    state["calls"] = state.get("calls", 0) + 1
+    return state["x"] * 2
+
+
+def with_a_state():
+    return {"x": jnp.ones(4)}
+
+
 def generating(x):
     return (row for row in [x])
 

@@ -142,6 +142,8 @@ def explain(target: str, makers: Sequence[str], *, calls: int, mode: Mode) -> Re
             args = arguments_from(makers[0] if makers else None)
             why_not_static = _why_not_static(called, args)
     stats, explanation = called.stats(), called.explain()
+    if impurity is not None:
+        explanation = explanation.of_impure()
     return Report(
         target=target,
         mode=mode,

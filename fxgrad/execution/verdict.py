@@ -30,10 +30,7 @@ def verdict(
       why_not_static: why static cannot make these calls, or the empty string.
     """
     if impurity is not None:
-        return (
-            "It is not pure: two runs on the same arguments differ. Only eager runs it as it is "
-            "written; replay and static go on with what the first run read."
-        )
+        return _of_impure(mode, stats, impurity)
     compiled = len(explanation.compilations) + explanation.forgotten
     if mode != "eager" and stats.calls > 1 and compiled > _MANY * stats.calls:
         return _of_anew(mode, compiled, stats, explanation)
@@ -45,6 +42,16 @@ def verdict(
             "to be told as soon as something does."
         )
     return "Eager compiles single operations. Ask in replay what would be compiled as a whole."
+
+
+def _of_impure(mode: Mode, stats: Stats, impurity: Impurity) -> str:
+    words = f"It is not pure: {impurity.what}. Only eager runs it as it is written; in {mode}"
+    if stats.python_runs < stats.calls:
+        return (
+            f"{words} Python ran in {stats.python_runs} of {stats.calls} calls, and the others "
+            "went on with what it had read there."
+        )
+    return f"{words} Python ran at each of {stats.calls} calls, so that nothing old was used."
 
 
 def _of_anew(mode: Mode, compiled: int, stats: Stats, explanation: Explanation) -> str:
