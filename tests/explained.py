@@ -80,6 +80,28 @@ def counting(x):
     return x * next(_count)
 
 
+_calls = 0
+
+
+def counting_in_a_global(x):
+    global _calls
+    _calls += 1
+    return x * _calls
+
+
+def now_and_then(x):
+    return jnp.sum(x[: 4 - next(_count) % 2])
+
+
+def changing(state):
+    state["calls"] = state.get("calls", 0) + 1
+    return state["x"] * 2
+
+
+def with_a_state():
+    return {"x": jnp.ones(4)}
+
+
 def generating(x):
     return (row for row in [x])
 
@@ -108,6 +130,14 @@ def whole():
     return jnp.full(2, 3)
 
 
+def steered(x, how):
+    return getattr(jnp, how)(x)
+
+
+def with_a_string():
+    return jnp.ones(4), "sin"
+
+
 def broken(x):
     raise RuntimeError("inside")
 
@@ -130,3 +160,6 @@ def with_a_constant(x):
 
 def with_a_counted_constant(x):
     return x, jnp.asarray(next(_count))
+
+
+taking_over = jax.jit(lambda x: x + 1, donate_argnums=0)

@@ -151,6 +151,17 @@ def test_donated_arguments_survive_a_comparison():
     assert not x.is_deleted()
 
 
+@pytest.mark.filterwarnings("ignore:Some donated buffers were not usable")
+def test_arguments_that_a_jitted_function_takes_over_survive_a_comparison():
+    step = jax.jit(lambda state, x: (state["w"] + x, x), donate_argnums=0)
+    state, x = {"w": jnp.ones(3)}, jnp.ones(3)
+    comparison = fx.compare(lambda state, x: step(state, x)[0] * 2, state, x, calls=3)
+    assert {len(timing.all_seconds) for timing in comparison.timings.values()} == {6}
+    assert comparison.largest_difference == 0
+    assert not state["w"].is_deleted()
+    assert comparison.subject.args[0]["w"].tolist() == [1, 1, 1]
+
+
 def test_a_mode_that_cannot_run_it_is_listed_with_the_reason():
     comparison = fx.compare(lambda x: x if x[0] > 0 else -x, jnp.ones(3), calls=2)
     assert tuple(comparison.timings) == ("eager", "replay")
@@ -158,6 +169,13 @@ def test_a_mode_that_cannot_run_it_is_listed_with_the_reason():
     assert "static could not run it" in comparison.table()
     assert comparison.largest_difference == 0
     assert len(comparison.break_evens) == 1
+
+
+def test_a_mode_that_cannot_take_an_argument_is_listed_and_the_others_run():
+    comparison = fx.compare(lambda x, how: getattr(jnp, how)(x), jnp.ones(3), "sin", calls=2)
+    assert tuple(comparison.timings) == ("eager", "replay")
+    assert comparison.failures["static"].startswith("how is a str, which a static graph cannot")
+    assert "static cannot run it: how is a str" in comparison.recommendation.sentence
 
 
 def test_when_no_mode_can_run_it_the_reason_is_raised():

@@ -3,6 +3,7 @@
 import json
 
 import jax.numpy as jnp
+import pytest
 
 import fxgrad as fx
 
@@ -57,6 +58,46 @@ def test_a_value_that_never_repeats_is_told_with_what_to_write_instead():
     assert "fx.log" in decision.advice
     assert "values were seen here" in str(function.explain())
     assert 0 < function.stats().compiled_share < 1
+
+
+def halve(x):
+    while jnp.sum(x) > 1:
+        x = x / 2
+    return x
+
+
+def halve_and_break(x):
+    while True:
+        if jnp.sum(x) < 1:
+            break
+        x = x / 2
+    return x
+
+
+@pytest.mark.parametrize("fun", [halve, halve_and_break])
+def test_a_loop_is_said_to_cost_a_read_and_not_to_be_seen_to_its_end(fun):
+    function = fx.function(fun)
+    for i in range(60):
+        function(jnp.full(2, 10.0 + i % 3))
+    (decision,) = function.explain().decisions
+    assert decision.cost == "one host read for the whole call"
+    assert "one host read a call" in decision.advice
+    assert "jax.lax.while_loop" in decision.advice
+    assert "for the others once" not in decision.advice
+
+
+def test_a_decision_in_each_turn_of_a_bounded_loop_is_no_decision_on_a_turn():
+    def signs(x):
+        for i in range(3):
+            if x[i] > 0:
+                x = x * 2
+        return x
+
+    function = fx.function(signs)
+    for x in ([1.0, 1.0, 1.0], [1.0, -1.0, 1.0]):
+        function(jnp.array(x))
+    (decision,) = function.explain().decisions
+    assert "for the others once" in decision.advice
 
 
 def test_every_line_is_listed_once_in_the_order_it_was_met():

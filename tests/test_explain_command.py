@@ -137,7 +137,34 @@ def test_a_function_that_reads_a_counter_is_not_pure(explained, mode):
     assert "other values of Python's" in data["impurity"]["what"]
     assert "pass what changes as an argument" in data["impurity"]["advice"]
     assert data["stats"]["python_runs"] == 1  # nothing else would tell
-    assert data["verdict"].startswith("It is not pure")
+    assert data["verdict"].startswith("It is not pure: multiply gets other values")
+    assert "Python ran in 1 of 20 calls, and the others went on" in data["verdict"]
+
+
+def test_a_global_counter_is_recorded_anew_and_nothing_else_is_guessed(explained):
+    data = explained("counting_in_a_global", "ones", calls=6)
+    assert data["stats"]["python_runs"] == 6
+    assert "Python ran at each of 6 calls, so that nothing old was used" in data["verdict"]
+    again = data["explanation"]["compilations"][1:]
+    assert {each["cause"] for each in again} == {"same call again"}
+    assert {words for each in again for words in each["advice"]} == {
+        "the arguments are like those of an earlier call: what has changed is what the function "
+        "reads besides them"
+    }
+
+
+def test_an_operation_of_one_run_only_is_named(explained):
+    impurity = explained("now_and_then", "ones", calls=1)["impurity"]
+    assert impurity["what"].endswith("does not happen in one of the runs")
+    assert impurity["place"]["line"] == "return jnp.sum(x[: 4 - next(_count) % 2])"
+
+
+@pytest.mark.parametrize("mode", ["static", "replay"])
+def test_a_function_that_changes_its_argument_is_not_pure(explained, mode):
+    data = explained("changing", "with_a_state", calls=3, mode=mode)
+    assert data["impurity"]["what"] == "the call changes its argument: state['calls']"
+    assert "change a copy and return it" in data["impurity"]["advice"]
+    assert "It is not pure: the call changes its argument" in data["verdict"]
 
 
 @pytest.mark.filterwarnings("ignore:Python iterable type 'generator':DeprecationWarning")
@@ -171,6 +198,17 @@ def test_what_to_write_depends_on_what_python_asked_for(explained, function, mak
 
 def test_random_keys_are_pure(explained):
     assert explained("random", "key")["impurity"] is None
+
+
+@pytest.mark.parametrize("mode", ["static", "replay"])
+def test_a_function_that_takes_over_its_arguments_is_called_with_new_ones(explained, mode):
+    data = explained("taking_over", "ones", calls=12, mode=mode)
+    assert (data["impurity"], data["stats"]["programs"]) == (None, 1)
+
+
+def test_a_string_that_static_cannot_take_is_told_in_the_verdict(explained):
+    verdict = explained("steered", "with_a_string", calls=3)["verdict"]
+    assert verdict.startswith("Nothing forces a value, but static cannot run it: how is a str")
 
 
 @pytest.mark.parametrize("function", ["through_numpy", "with_a_constant"])

@@ -333,6 +333,14 @@ def test_a_donated_argument_stays_and_its_place_is_taken(x):
     assert not x.is_deleted()
 
 
+def test_an_argument_that_a_jitted_function_takes_over_stays(x):
+    step = jax.jit(lambda state: jnp.sum(state * 2.0), donate_argnums=0)
+    memory = fx.memory(step, x)
+    assert held(memory)["state"] == SIZE
+    assert memory.gradient.plain is not None
+    assert not x.is_deleted()
+
+
 def test_a_method_a_key_and_numbers_are_arguments():
     class Layer:
         @fx.function

@@ -15,9 +15,9 @@ import jax
 from fxgrad.cli.call import arguments_from, check_call, in_one_line
 from fxgrad.cli.output import check_outputs, positive
 from fxgrad.cli.target import load_target
-from fxgrad.errors import ImpureWarning, RetraceWarning
+from fxgrad.errors import FxError, ImpureWarning, RetraceWarning
 from fxgrad.execution.explain import Explanation
-from fxgrad.execution.function import as_function
+from fxgrad.execution.function import AnyFunction, as_function
 from fxgrad.execution.purity import Impurity, impurity_of
 from fxgrad.execution.stats import Stats
 from fxgrad.execution.verdict import verdict
@@ -133,12 +133,17 @@ def explain(target: str, makers: Sequence[str], *, calls: int, mode: Mode) -> Re
             _call(
                 target, called, mode, arguments_from(makers[turn % len(makers)] if makers else None)
             )
-        impurity = None
+        impurity, why_not_static = None, ""
         if mode != "eager":
             args = arguments_from(makers[0] if makers else None)
             with in_one_line(target):
                 impurity = impurity_of(called.in_mode("eager"), args)
+        if mode == "replay":
+            args = arguments_from(makers[0] if makers else None)
+            why_not_static = _why_not_static(called, args)
     stats, explanation = called.stats(), called.explain()
+    if impurity is not None:
+        explanation = explanation.of_impure()
     return Report(
         target=target,
         mode=mode,
@@ -146,8 +151,20 @@ def explain(target: str, makers: Sequence[str], *, calls: int, mode: Mode) -> Re
         explanation=explanation,
         tree=called.tree(),
         impurity=impurity,
-        verdict=verdict(mode, stats, explanation, impurity),
+        verdict=verdict(mode, stats, explanation, impurity, why_not_static),
     )
+
+
+def _why_not_static(called: AnyFunction, args: tuple[Any, ...]) -> str:
+    """Why such a call cannot be traced, in one line, or the empty string."""
+    try:
+        with within_mode("static"):
+            called.in_mode("static").trace(*args)
+    except FxError as error:
+        return str(error).splitlines()[0]
+    except Exception as error:  # whatever tracing raises: replay has run the function before
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    return ""
 
 
 def _call(target: str, called: Callable[..., Any], mode: Mode, args: tuple[Any, ...]) -> None:

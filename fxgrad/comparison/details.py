@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar, get_args
 
+from fxgrad.comparison.arguments import Arguments
 from fxgrad.comparison.subject import Subject
 from fxgrad.divergence.diverge import diverge
 from fxgrad.divergence.result import Divergence
@@ -95,6 +96,7 @@ def _drawn(function: AnyFunction, args: tuple[Any, ...], stage: Stage) -> Graph:
 
 def _call(function: AnyFunction, args: tuple[Any, ...]) -> None:
     """Call so often that what is recorded is served as it will be."""
+    arguments = Arguments(args)
     with within_mode("replay"):
         for _ in range(_CALLS):
-            function(*function.spared(args))
+            function(*function.spared(arguments.of_a_call()))

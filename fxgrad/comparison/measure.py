@@ -11,12 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fxgrad.comparison.arguments import Arguments
 from fxgrad.comparison.entrant import Entrant, rotated
 from fxgrad.comparison.environment import this_environment
 from fxgrad.comparison.record import check_planned_calls
 from fxgrad.comparison.result import Comparison
 from fxgrad.comparison.subject import Subject
-from fxgrad.errors import OptionError, ValueDependenceError
+from fxgrad.errors import FxError, OptionError
 from fxgrad.execution.function import as_function
 from fxgrad.modes import MODES, Mode, check_modes
 from fxgrad.replay.promotion import FIRST_PATIENCE
@@ -43,7 +44,7 @@ def compare(
 
     Args:
       fun: a pure function or a `Function`, whose options are kept.
-      args: its arguments.
+      args: its arguments. They are copied once, and for each call where calls take them over.
       modes: the modes to compare.
       calls: steady calls in each mode, at least 1.
       warmup: calls between the first and the steady ones, not counted as steady; at least 8 where
@@ -55,23 +56,24 @@ def compare(
 
     Returns:
       A `Comparison`. A mode that cannot run `fun` because Python needs a value is listed in its
-      `failures`.
+      `failures`, and so is one that cannot take an argument, such as static a string.
 
     Raises:
       OptionError: fewer than 1 call, measured or planned, fewer than 0 to warm up, or no modes.
       ModeError: one of `modes` is not a mode.
-      ValueDependenceError: no mode could run `fun`.
+      FxError: no mode could run `fun`; why the first of them could not.
     """
     modes = check_modes(modes)
     _check_options(modes, calls, warmup)
     check_planned_calls(planned_calls)
     own = as_function(fun)
     entrants: dict[Mode, Entrant] = {mode: Entrant(mode, own.in_mode(mode)) for mode in modes}
-    outputs, failures = _first_calls(entrants, args)
+    arguments = Arguments(args)
+    outputs, failures = _first_calls(entrants, arguments)
     running = list(entrants.values())
     settling = FIRST_PATIENCE if any(e.is_to_fold for e in running) else 0
-    _take_turns(running, args, max(warmup, settling), max_seconds=math.inf)
-    _take_turns(running, args, calls, max_seconds)
+    _take_turns(running, arguments, max(warmup, settling), max_seconds=math.inf)
+    _take_turns(running, arguments, calls, max_seconds)
     return Comparison(
         title=getattr(fun, "__qualname__", repr(fun)),
         unit="call",
@@ -131,15 +133,15 @@ def _leaf_difference(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _first_calls(
-    entrants: dict[Mode, Entrant], args: tuple[Any, ...]
+    entrants: dict[Mode, Entrant], arguments: Arguments
 ) -> tuple[list[Any], dict[Mode, str]]:
     """The output of each first call; modes that cannot make one are taken out, with the reason."""
     outputs = []
-    failures: dict[Mode, ValueDependenceError] = {}
+    failures: dict[Mode, FxError] = {}
     for mode, entrant in entrants.items():
         try:
-            outputs.append(entrant.call(*args))
-        except ValueDependenceError as error:
+            outputs.append(entrant.call(*arguments.of_a_call()))
+        except FxError as error:
             failures[mode] = error
     for mode in failures:
         del entrants[mode]
@@ -149,14 +151,14 @@ def _first_calls(
 
 
 def _take_turns(
-    entrants: Sequence[Entrant], args: tuple[Any, ...], calls: int, max_seconds: float
+    entrants: Sequence[Entrant], arguments: Arguments, calls: int, max_seconds: float
 ) -> None:
     start = time.perf_counter()
     for turn in range(calls):
         if turn >= 5 and time.perf_counter() - start > max_seconds:
             return
         for entrant in rotated(entrants, turn):
-            entrant.call(*args)
+            entrant.call(*arguments.of_a_call())
 
 
 def _is_number(leaf: Any) -> bool:

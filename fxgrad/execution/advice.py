@@ -17,6 +17,10 @@ PURE: Final = (
     "argument, such as a counter as an array or a random key, and return what is new; observe "
     "with fx.log"
 )
+LEAVE_ARGUMENTS: Final = (
+    "static and replay call it with containers of their own, and the caller's stay as they are: "
+    "change a copy and return it, such as {**state, 'count': count}"
+)
 PLAIN_OUTPUT: Final = (
     "return arrays in tuples, lists, dicts or registered pytrees; run a generator or make the "
     "object outside of the function"
@@ -24,6 +28,11 @@ PLAIN_OUTPUT: Final = (
 REPEATING: Final = (
     "ask for what repeats, bool(x > limit); observe with fx.log(name, value); keep long loops in "
     "the graph with jax.lax.while_loop or jax.lax.scan"
+)
+
+CHANGED_UNSEEN: Final = (
+    "the arguments are like those of an earlier call: what has changed is what the function reads "
+    "besides them"
 )
 
 _ADVICE: Final[dict[DifferenceKind, str]] = {

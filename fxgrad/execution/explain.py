@@ -8,12 +8,12 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from fxgrad.compilation import Work
 from fxgrad.differences import Difference, differences
-from fxgrad.execution.advice import advise
+from fxgrad.execution.advice import CHANGED_UNSEEN, advise
 from fxgrad.execution.remade import Remade, note_first_compilation
 from fxgrad.modes import Mode
 from fxgrad.places import Place
@@ -129,6 +129,16 @@ class Explanation:
     def fallbacks_with_advice(self) -> list[tuple[str, str]]:
         """Each fallback with what to write instead, where its reason does not say it."""
         return list(itertools.zip_longest(self.fallbacks, self.instead, fillvalue=""))
+
+    def of_impure(self) -> Explanation:
+        """The same of a function that is not pure: why a like call was compiled again is known."""
+        return replace(
+            self,
+            compilations=tuple(
+                replace(each, advice=(CHANGED_UNSEEN,)) if each.cause == "same call again" else each
+                for each in self.compilations
+            ),
+        )
 
     def __str__(self) -> str:
         where = f" ({self.defined})" if self.defined else ""

@@ -15,18 +15,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fxgrad.execution.advice import PURE
+from fxgrad.execution.advice import LEAVE_ARGUMENTS, PURE
+from fxgrad.execution.watched import Watched
 from fxgrad.modes import mode as within_mode
 from fxgrad.observed import Observed, observe
 from fxgrad.places import Place
-from fxgrad.recorder import Slot, place_of
+from fxgrad.recorder import Operation, Slot, place_of
 from fxgrad.replay.code import operands_of
 from fxgrad.replay.structure import Step, constant_key, params_key
 
 
 @dataclass(frozen=True)
 class Impurity:
-    """The first thing in which two runs on the same arguments differ.
+    """The first thing in which two runs on the same arguments differ, or what a run changes.
 
     Attributes:
       what: what differs, in words.
@@ -58,28 +59,52 @@ def impurity_of(fun: Callable[..., Any], args: tuple[Any, ...]) -> Impurity | No
     Raises:
       Exception: whatever `fun` raises.
     """
+    watched = Watched(fun)
     with within_mode("eager"):
-        first, second = (observe(fun, args, keep_values=False) for _ in range(2))
-    return _different_operation(first, second) or _different_input(first, second)
+        first, second = (observe(watched, args, keep_values=False) for _ in range(2))
+    return (
+        _different_operation(first, second)
+        or _different_input(first, second)
+        or _changed_argument(watched)
+    )
+
+
+def _changed_argument(watched: Watched) -> Impurity | None:
+    if watched.changed is None:
+        return None
+    return Impurity(f"the call changes its argument: {watched.changed}", None, LEAVE_ARGUMENTS)
 
 
 def _different_operation(first: Observed, second: Observed) -> Impurity | None:
-    for a, b in itertools.zip_longest(first.operations, second.operations):
-        known = b if a is None else a
+    longer = max(first.operations, second.operations, key=len)
+    pairs = itertools.zip_longest(first.operations, second.operations)
+    for number, (a, b) in enumerate(pairs):
         if a is None or b is None:
-            return Impurity("one run has more operations than the other", place_of(known.source))
+            return _happens_once(longer[number])
         before, after = Step(a), Step(b)
         if before.followed_key != after.followed_key:
-            what = f"{a.name} in one run is {b.name} in the next"
             if a.name == b.name:
                 what = f"{a.name} has other parameters in the next run"
-            return Impurity(what, place_of(b.source))
+                return Impurity(what, place_of(b.source))
+            if _count(first, longer[number].name) != _count(second, longer[number].name):
+                return _happens_once(longer[number])
+            return Impurity(f"{a.name} in one run is {b.name} in the next", place_of(b.source))
         if operands_of(before) != operands_of(after):
             return Impurity(
                 f"{a.name} gets other values of Python's in the next run",
                 place_of(b.source),
             )
     return None
+
+
+def _count(observed: Observed, name: str) -> int:
+    return sum(operation.name == name for operation in observed.operations)
+
+
+def _happens_once(operation: Operation) -> Impurity:
+    return Impurity(
+        f"{operation.name} does not happen in one of the runs", place_of(operation.source)
+    )
 
 
 def _different_input(first: Observed, second: Observed) -> Impurity | None:

@@ -13,24 +13,45 @@ from fxgrad.modes import Mode
 _MANY: Final = 0.5
 
 
-def verdict(mode: Mode, stats: Stats, explanation: Explanation, impurity: Impurity | None) -> str:
-    """One sentence or two; only what the calls have shown."""
+def verdict(
+    mode: Mode,
+    stats: Stats,
+    explanation: Explanation,
+    impurity: Impurity | None,
+    why_not_static: str = "",
+) -> str:
+    """One sentence or two; only what the calls have shown.
+
+    Args:
+      mode: the mode of the calls.
+      stats: exact counts over all calls.
+      explanation: compilations, decisions and fallbacks.
+      impurity: how two runs differ, or None.
+      why_not_static: why static cannot make these calls, or the empty string.
+    """
     if impurity is not None:
-        return (
-            "It is not pure: two runs on the same arguments differ. Only eager runs it as it is "
-            "written; replay and static go on with what the first run read."
-        )
+        return _of_impure(mode, stats, impurity)
     compiled = len(explanation.compilations) + explanation.forgotten
     if mode != "eager" and stats.calls > 1 and compiled > _MANY * stats.calls:
         return _of_anew(mode, compiled, stats, explanation)
     if mode == "replay":
-        return _of_replay(stats, explanation)
+        return _of_replay(stats, explanation, why_not_static)
     if mode == "static":
         return (
             "Static runs it: nothing in it needs a value, so replay costs the same. Choose static "
             "to be told as soon as something does."
         )
     return "Eager compiles single operations. Ask in replay what would be compiled as a whole."
+
+
+def _of_impure(mode: Mode, stats: Stats, impurity: Impurity) -> str:
+    words = f"It is not pure: {impurity.what}. Only eager runs it as it is written; in {mode}"
+    if stats.python_runs < stats.calls:
+        return (
+            f"{words} Python ran in {stats.python_runs} of {stats.calls} calls, and the others "
+            "went on with what it had read there."
+        )
+    return f"{words} Python ran at each of {stats.calls} calls, so that nothing old was used."
 
 
 def _of_anew(mode: Mode, compiled: int, stats: Stats, explanation: Explanation) -> str:
@@ -44,7 +65,7 @@ def _of_anew(mode: Mode, compiled: int, stats: Stats, explanation: Explanation) 
     return words
 
 
-def _of_replay(stats: Stats, explanation: Explanation) -> str:
+def _of_replay(stats: Stats, explanation: Explanation, why_not_static: str) -> str:
     costs = {decision.cost for decision in explanation.decisions}
     if stats.compiled_share == 0:
         return "Nothing runs compiled: until the reasons below are gone, eager does the same."
@@ -53,6 +74,8 @@ def _of_replay(stats: Stats, explanation: Explanation) -> str:
             f"Replay compiles {stats.compiled_share:.0%} of the operations; the rest runs as eager "
             "runs it, for the reasons below."
         )
+    if not explanation.decisions and why_not_static:
+        return f"Nothing forces a value, but static cannot run it: {why_not_static}"
     if not explanation.decisions:
         return "Nothing forces a value: static and replay cost the same."
     if costs == {"nothing"}:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from fxgrad.places import Place
+from fxgrad.replay.next_turn import lines_of_loops
 from fxgrad.replay.paths import value_in_words
 from fxgrad.replay.promotion import Tree
 from fxgrad.replay.tree import Node
@@ -37,6 +38,13 @@ _ADVICE: Final[dict[AskedFor, str]] = {
         "jax.numpy.where(mask, x, 0); if it is only shown, write fx.log(name, value)"
     ),
 }
+
+
+_NEXT_TURN: Final = (
+    "the turn after the longest run that was seen is always new, so a loop that Python decides "
+    "costs one host read a call at least: to have none, keep it in the graph with "
+    "jax.lax.while_loop, or jax.lax.fori_loop for a number of turns that is known"
+)
 
 
 @dataclass(frozen=True)
@@ -93,18 +101,21 @@ class _Line:
     cost: Cost = "nothing"
     reason: str = ""
     asked_for: AskedFor = "truth"
+    is_next_turn: bool = False
 
 
 def decisions(trees: Iterable[Tree]) -> tuple[Decision, ...]:
     """All lines that force values, in the order in which they were first met."""
     lines: dict[Place, _Line] = {}
     for tree in trees:
+        loops = lines_of_loops(tree.root)
         for node in _deciding(tree.root):
             if node.place is None:
                 continue
             line = lines.setdefault(node.place, _Line())
             line.on_paths += 1
             line.asked_for = _asked_for(node)
+            line.is_next_turn |= node.place in loops
             line.values.update(
                 (value_in_words(child), None) for child in list(node.children.values())
             )
@@ -122,8 +133,13 @@ def _decision(place: Place, line: _Line) -> Decision:
         on_paths=line.on_paths,
         cost=line.cost,
         reason=line.reason,
-        advice="" if line.cost == "nothing" else _ADVICE[line.asked_for],
+        advice="" if line.cost == "nothing" else _advice(line),
     )
+
+
+def _advice(line: _Line) -> str:
+    is_loop = line.is_next_turn and line.asked_for == "truth"
+    return _NEXT_TURN if is_loop else _ADVICE[line.asked_for]
 
 
 def _asked_for(node: Node) -> AskedFor:

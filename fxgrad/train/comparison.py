@@ -15,7 +15,7 @@ from fxgrad.comparison.record import TrainingRun, check_planned_calls
 from fxgrad.comparison.result import Comparison
 from fxgrad.comparison.subject import Subject
 from fxgrad.comparison.timing import Timing
-from fxgrad.errors import DataError, ValueDependenceError
+from fxgrad.errors import ArgumentError, DataError, ValueDependenceError
 from fxgrad.execution.function import copied
 from fxgrad.modes import MODES, Mode, check_modes
 from fxgrad.modes import mode as within_mode
@@ -63,11 +63,13 @@ def compare_training(
 
     Returns:
       A `Comparison` whose `training` holds the losses and the evaluation of each mode. A mode that
-      cannot run the loss because Python needs a value is listed in its `failures`.
+      cannot run the loss, because Python needs a value or the mode cannot take an argument, is
+      listed in its `failures`.
 
     Raises:
       DataError: there are no batches, or they can be read only once.
       OptionError: `epochs` or `planned_calls` is less than 1.
+      ArgumentError: no mode could take an argument.
       ValueDependenceError: no mode could run the loss.
     """
     check_epochs(epochs)
@@ -119,7 +121,7 @@ def _step(
     """One step in one mode; a mode that cannot make it is taken out, with the reason."""
     try:
         trainees[mode].step(batch)
-    except ValueDependenceError as error:
+    except (ArgumentError, ValueDependenceError) as error:
         del trainees[mode]
         failures[mode] = str(error)
         if not trainees:
