@@ -379,6 +379,19 @@ def test_what_is_made_beside_what_is_given_is_named(fun, x, operation, kind, jit
     assert (find.site.operation, find.kind) == (operation, kind)
 
 
+@pytest.mark.parametrize("jit", [lambda f: f, jax.jit], ids=["plain", "jit"])
+def test_what_is_made_beside_what_was_made_before_is_named_if_only_that_is_returned(jit):
+    def scaled(x):
+        grown = jnp.exp(x)
+        return (grown * 1e38)[1:]
+
+    site = fx.diverge(jit(scaled), jnp.array([89.0, 10.0])).first_nonfinite["eager"].site
+    assert (site.operation, site.reads[0]) == (
+        "mul",
+        "f32[2] from 22026.5 to 22026.5 and 1 infinite",
+    )
+
+
 def test_the_turn_is_named_that_makes_one_and_not_one_that_is_masked_or_given_one():
     def turns(x):
         def turn(total, row):

@@ -179,7 +179,7 @@ def _unless_written(traced: Traced, equation: Equation) -> Traced:
     if origins is None:
         return traced
     for kind in KINDS:
-        if traced.first(kind) == HERE and _writes(equation, kind):
+        if traced.is_made_here(kind) and _writes(equation, kind):
             is_made = where_bad(traced.value, kind) & (origins == HERE)
             origins = np.where(is_made, GIVEN, origins)
     return Traced.of(traced.value, origins)

@@ -67,6 +67,12 @@ class Traced:
         where = where_bad(self.value, kind)
         return int(np.min(self.origins, initial=FINITE, where=where))
 
+    def is_made_here(self, kind: Badness) -> bool:
+        """Whether an element of a kind has the origin `HERE`."""
+        if self.origins is None:
+            return False
+        return bool((where_bad(self.value, kind) & (self.origins == HERE)).any())
+
     def renamed(self, number: int) -> Traced:
         """With a number for `HERE`."""
         if self.origins is None:

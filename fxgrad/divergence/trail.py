@@ -65,7 +65,7 @@ class Trail:
         traced = [self.traced(name, value) for name, value in pairs]
         outputs = self._origins_of(equation, traced, results)
         kinds: list[Badness] = [
-            k for k in KINDS if any(output.first(k) == HERE for output in outputs)
+            k for k in KINDS if any(output.is_made_here(k) for output in outputs)
         ]
         if kinds:
             of = min((value.first("inf") for value in traced), default=FINITE)
