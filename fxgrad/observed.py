@@ -267,7 +267,9 @@ def _is_slot(leaf: Any) -> bool:
 
 
 def _bytes_of(value: Any) -> int:
-    """Bytes of a shard; sharding is even."""
+    """Bytes of a shard; sharding is even. What has no shards is NumPy's, such as a float0."""
+    if not hasattr(value, "sharding"):
+        return np.asarray(value).nbytes
     shape = value.sharding.shard_shape(value.shape)
     return math.prod(shape) * value.dtype.itemsize
 

@@ -379,6 +379,19 @@ def test_what_is_made_beside_what_is_given_is_named(fun, x, operation, kind, jit
     assert (find.site.operation, find.kind) == (operation, kind)
 
 
+@pytest.mark.parametrize("jit", [lambda f: f, jax.jit], ids=["plain", "jit"])
+def test_what_is_made_beside_what_was_made_before_is_named_if_only_that_is_returned(jit):
+    def scaled(x):
+        grown = jnp.exp(x)
+        return (grown * 1e38)[1:]
+
+    site = fx.diverge(jit(scaled), jnp.array([89.0, 10.0])).first_nonfinite["eager"].site
+    assert (site.operation, site.reads[0]) == (
+        "mul",
+        "f32[2] from 22026.5 to 22026.5 and 1 infinite",
+    )
+
+
 def test_the_turn_is_named_that_makes_one_and_not_one_that_is_masked_or_given_one():
     def turns(x):
         def turn(total, row):
@@ -391,6 +404,26 @@ def test_the_turn_is_named_that_makes_one_and_not_one_that_is_masked_or_given_on
     find = fx.diverge(turns, jnp.array([-1.0, 3.0, 100.0, 3.0])).first_nonfinite["eager"]
     assert find.site.operation == "exp"
     assert find.site.within == ("loop, turn 3 of 4",)
+
+
+def test_a_mask_that_is_written_where_nothing_is_followed_hides_no_nan():
+    mesh = jax.make_mesh((8,), ("rows",), axis_types=(jax.sharding.AxisType.Auto,))
+    rows = jax.sharding.PartitionSpec("rows")
+
+    def sharded(fun):
+        return jax.jit(jax.shard_map(fun, mesh=mesh, in_specs=rows, out_specs=rows))
+
+    x = jnp.arange(8.0) - 1
+    assert fx.diverge(sharded(lambda x: jnp.where(x > 0, x, -jnp.inf)), x) is None
+    find = fx.diverge(sharded(lambda x: jnp.where(x > 0, -jnp.inf, jnp.log(x))), x)
+    assert find.first_nonfinite["eager"].kind == "nan"
+
+
+def test_the_derivative_by_an_integer_is_no_number_to_compare():
+    def pulled(x):
+        return jax.vjp(lambda n, x: n.astype(x.dtype) * x, jnp.arange(3), x)[1](jnp.ones(3))
+
+    assert fx.diverge(pulled, jnp.ones(3)) is None
 
 
 def test_what_is_read_tells_how_much_of_it_is_not_finite():
@@ -604,6 +637,16 @@ def test_a_nan_behind_an_effect_is_named_at_the_equation_around_both():
 
     site = fx.diverge(rooted, jnp.ones(3)).first_nonfinite["eager"].site
     assert (site.operation, len(calls)) == ("jit rooted", 1)
+
+
+def test_what_is_written_to_a_mutable_array_is_what_is_read_from_it():
+    def mutating(x):
+        box = jax.new_ref(x)
+        box[...] = jnp.log(box[...])
+        return box[...] * 2
+
+    find = fx.diverge(mutating, -jnp.ones(3)).first_nonfinite["eager"]
+    assert find.site.operation == "log"
 
 
 def test_a_mutable_array_stands_aside():

@@ -149,6 +149,15 @@ class _Notes:
         self._wiring = [
             (program.slots_read(n), o.results) for n, o in enumerate(program.operations)
         ]
+        self._note_effects()
+
+    def _note_effects(self) -> None:
+        """What an operation with an effect gave, it made, unless it read such a thing."""
+        for kind, held in self._held.items():
+            for number, (reads, makes) in enumerate(self._wiring):
+                is_apart = self._program.makers.keys().isdisjoint(makes)
+                if is_apart and held.isdisjoint(reads) and not held.isdisjoint(makes):
+                    self._made[kind].add(number)
 
     def find(self, ends: Sequence[Slot], kind: Badness, *, masked: bool) -> NonFinite | None:
         """The first of a kind on a way to the ends, or wherever it went."""

@@ -80,7 +80,7 @@ def origins_inside(
             return _origins_in_loop(equation, loop, inputs, results)
     except EffectError:
         pass  # then what it holds is not looked into
-    return origins_of(equation, inputs, results)
+    return [_unless_written(value, equation) for value in origins_of(equation, inputs, results)]
 
 
 def _made_inside(equation: Equation, inputs: Sequence[Any], kind: Badness) -> Inside | None:
@@ -171,6 +171,18 @@ def _origins_in_loop(
         Traced.of(value, np.where(where_bad(value, "nan"), sources["nan"], sources["inf"]))
         for value in results
     ]
+
+
+def _unless_written(traced: Traced, equation: Equation) -> Traced:
+    """Taken for given, where a literal of that kind is written in what the equation holds."""
+    origins = traced.origins
+    if origins is None:
+        return traced
+    for kind in KINDS:
+        if traced.is_made_here(kind) and _writes(equation, kind):
+            is_made = where_bad(traced.value, kind) & (origins == HERE)
+            origins = np.where(is_made, GIVEN, origins)
+    return Traced.of(traced.value, origins)
 
 
 def _writes(equation: Equation, kind: Badness) -> bool:

@@ -67,6 +67,12 @@ class Traced:
         where = where_bad(self.value, kind)
         return int(np.min(self.origins, initial=FINITE, where=where))
 
+    def is_made_here(self, kind: Badness) -> bool:
+        """Whether an element of a kind has the origin `HERE`."""
+        if self.origins is None:
+            return False
+        return bool((where_bad(self.value, kind) & (self.origins == HERE)).any())
+
     def renamed(self, number: int) -> Traced:
         """With a number for `HERE`."""
         if self.origins is None:
@@ -123,9 +129,20 @@ def _by_array(given: Traced, test: Test) -> Any:
 
 
 def _moved(equation: Equation, inputs: Sequence[Traced], results: Sequence[Any]) -> list[Traced]:
-    """The same operation, done to the origins."""
+    """The same operation, done to the origins, unless they are all one."""
+    single = _single([given.origins for given in inputs if given.origins is not None])
+    if single is not None:
+        return [Traced.of(value, single) for value in results]
     moved = bind_with(equation.primitive, equation.params, [_origins(given) for given in inputs])
     return [Traced.of(v, np.asarray(o)) for v, o in zip(results, moved, strict=True)]
+
+
+def _single(origins: Sequence[np.ndarray]) -> np.ndarray | None:
+    """The one origin of all elements that are not finite; None if there are several."""
+    first = min((int(each.min()) for each in origins), default=FINITE)
+    if all(((each == first) | (each == FINITE)).all() for each in origins):
+        return np.asarray(first, np.int32)
+    return None
 
 
 def _origins(given: Traced) -> Any:

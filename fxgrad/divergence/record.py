@@ -37,7 +37,7 @@ class Site:
       place: the user's line, if it is known.
       scope: the transforms and named scopes around it: ``"jvp(Net)/Dense_0"``.
       within: the calls, branches and loops that it stands in, the outermost first:
-        ``"scan, turn 7 of 100"``.
+        ``"loop, turn 7 of 100"``.
       reads: dtype, shape and range of each input: ``"f32[4] from 0 to 3.5"``.
     """
 

@@ -65,13 +65,24 @@ class Trail:
         traced = [self.traced(name, value) for name, value in pairs]
         outputs = self._origins_of(equation, traced, results)
         kinds: list[Badness] = [
-            k for k in KINDS if any(output.first(k) == HERE for output in outputs)
+            k for k in KINDS if any(output.is_made_here(k) for output in outputs)
         ]
         if kinds:
             of = min((value.first("inf") for value in traced), default=FINITE)
             self.made[number] = Made(tuple(inputs), kinds, of if of < HERE else None)
         for name, output in zip(equation.results, outputs, strict=True):
             self._traced[name] = output.renamed(number)
+        self._follow_references(equation, traced, outputs)
+
+    def _follow_references(
+        self, equation: Wired, inputs: Sequence[Traced], outputs: Sequence[Traced]
+    ) -> None:
+        """What is written to a mutable array is what it holds: it has no value of its own here."""
+        written = next((value for value in inputs if value.origins is not None), None)
+        names = (*equation.operands, *equation.results)
+        for name, traced in zip(names, (*inputs, *outputs), strict=True):
+            if written is not None and traced.value is None:
+                self._traced[name] = written
 
     def drop(self, names: Iterable[Hashable]) -> None:
         """Forget values that nothing reads any more."""

@@ -10,15 +10,16 @@ def origin(
     equations: Sequence[tuple[Collection[Any], Collection[Any]]],
     outputs: Collection[Hashable],
     marked: Collection[Hashable],
-    made: Collection[int] = (),
+    made: Collection[int] | None = None,
 ) -> int | None:
-    """The first equation that makes a marked value of unmarked ones, on a marked way to an output.
+    """The first equation that makes a marked value, on a marked way to an output.
 
     Args:
       equations: what each reads and makes.
       outputs: where the ways end.
       marked: what is followed.
-      made: equations, by their places, that make it of marked ones too.
+      made: the equations, by their places, that make it; if not given, those that make a marked
+        value of unmarked ones.
     """
     ahead = {name for name in outputs if name in marked}
     found = None
@@ -28,6 +29,6 @@ def origin(
             continue
         before = {name for name in reads if name in marked}
         ahead |= before
-        if not before or number in made:
+        if not before if made is None else number in made:
             found = number
     return found
