@@ -77,6 +77,22 @@ def test_compare_prints_the_table_and_writes_every_view(folder, capsys):
     assert (folder / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="a folder that nobody can write in")
+@pytest.mark.parametrize("option", ["--html", "--json", "--plot"])
+def test_a_path_that_cannot_be_written_is_refused_before_the_work(folder, capsys, option):
+    path = "/proc/page.png" if option == "--plot" else "/proc/page"
+    assert main(["compare", "mine:broken", "--args", "mine:make", option, path]) == 2
+    assert capsys.readouterr().err == f"fxgrad: cannot write {path}: No such file or directory.\n"
+
+
+def test_a_file_is_not_touched_before_there_is_something_to_write(folder, capsys):
+    (folder / "page.html").write_text("old")
+    arguments = ["compare", "mine:broken", "--args", "mine:make", "--html", "page.html"]
+    assert main([*arguments, "--json", "new.json"]) == 2
+    assert (folder / "page.html").read_text() == "old"
+    assert not (folder / "new.json").exists()
+
+
 def test_compare_recommends_a_mode_for_the_planned_calls(folder, capsys):
     arguments = ["compare", "mine:double", "--args", "mine:make", "--calls", "3"]
     assert main([*arguments, "--planned-calls", "900", "--json", "data.json"]) == 0

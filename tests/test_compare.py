@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import fxgrad as fx
+from fxgrad.comparison.details import details_of
 from fxgrad.comparison.measure import largest_difference
 from fxgrad.comparison.new_process import in_a_new_process
 from fxgrad.comparison.recommendation import recommend
@@ -305,6 +306,20 @@ def test_a_plot_of_another_suffix_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"\.png, \.svg, \.pdf"):
         comparison.plot(tmp_path / "plot.bmp")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_page_is_written_or_returned(tmp_path):
+    comparison = fx.compare(jnp.sin, jnp.ones(3), calls=1)
+    assert comparison.to_html(tmp_path / "page.html") is None
+    assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
+    assert comparison.to_html().startswith("<!doctype html>")
+
+
+def test_a_comparison_without_memory_has_a_page_without_it():
+    without = fx.compare(jnp.sin, jnp.ones(3), calls=1, memory=False)
+    details = details_of(without.subject)
+    assert (details.memory, details.missing) == (None, {})
+    assert details_of(fx.compare(jnp.sin, jnp.ones(3), calls=1).subject).memory is not None
 
 
 def test_the_page_advises_a_checkpoint_only_where_less_is_held_and_says_how_much():

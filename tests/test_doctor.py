@@ -50,6 +50,16 @@ def test_on_a_machine_that_is_well_every_mode_works_and_nothing_is_off():
     assert "--xla_force_host_platform_device_count=8" in found.environment["XLA_FLAGS"]
 
 
+def test_a_transfer_guard_is_named_where_it_stops_a_mode(set_option):
+    set_option("jax_transfer_guard", "disallow")
+    found = check_up()
+    assert states(found) == {"eager": "off", "static": "works", "replay": "works"}
+    (fault,) = found.faults
+    assert fault.startswith("eager is off: jax_transfer_guard is disallow, and forbids")
+    set_option("jax_transfer_guard", "disallow_explicit")
+    assert set(states(check_up()).values()) == {"off"}
+
+
 def test_the_status_tells_whether_something_is_off(capsys, set_option):
     assert main(["doctor"]) == 0
     assert capsys.readouterr().out.endswith("Off or wrong\n  nothing\n")

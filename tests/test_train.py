@@ -334,6 +334,8 @@ def test_a_training_comparison_holds_equal_losses_and_exact_counts():
     told = comparison.recommendation
     assert told.planned_calls == 8
     measured = {mode: comparison.timings[mode].total_seconds for mode in MODES}
+    eager = comparison.timings["eager"]  # this process may know its operations already
+    measured["eager"] += eager.new_first_seconds - eager.first_seconds
     assert told.predicted_seconds == pytest.approx(measured)
 
 

@@ -36,6 +36,7 @@ _SETTINGS: Final = {
     "jax_numpy_dtype_promotion": "which dtypes may be mixed",
     "jax_default_device": "where arrays are made",
     "jax_debug_nans": "if on, a NaN raises an error, and replay runs as eager",
+    "jax_transfer_guard": "if disallow, numbers of Python's and values for it may not be moved",
     "jax_disable_jit": "if on, nothing is compiled: static and replay run as eager",
 }
 

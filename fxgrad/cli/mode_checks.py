@@ -19,6 +19,11 @@ State = Literal["works", "off", "wrong"]
 
 _INPUT: Final = np.array([1.0, -2.0, 3.0], np.float32)
 _GRADIENT: Final = 3 * _INPUT**2
+_GUARDS: Final = (
+    "jax_transfer_guard",
+    "jax_transfer_guard_host_to_device",
+    "jax_transfer_guard_device_to_host",
+)
 _TOLERANCE: Final = 0.02  # bfloat16 is right too
 
 
@@ -57,7 +62,9 @@ def _check(mode: Mode) -> ModeCheck:
         if mode != "static":
             wrong = wrong or _wrong(mode, absolute, -_INPUT)
     except Exception as error:
-        return ModeCheck(mode, "wrong", f"{type(error).__name__}: {error}".splitlines()[0])
+        words = f"{type(error).__name__}: {error}".splitlines()[0]
+        guard = _guard() if "transfer" in words else ""
+        return ModeCheck(mode, "off" if guard else "wrong", guard or words)
     if wrong:
         return ModeCheck(mode, "wrong", wrong)
     why = _why_uncompiled(gradient) if mode != "eager" else ""
@@ -75,10 +82,23 @@ def _with_a_decision(x: jax.Array) -> jax.Array:
 def _wrong(mode: Mode, fun: Callable[..., Any], expected: np.ndarray) -> str:
     """What is wrong with the results of two calls, the second of which may be a compiled one."""
     with within_mode(mode):
-        found = [np.asarray(fun(jnp.asarray(_INPUT)), np.float64) for _ in range(2)]
-    for result in found:
+        # What is moved by name passes a transfer guard that forbids moving unawares.
+        results = [jax.device_get(fun(jax.device_put(_INPUT))) for _ in range(2)]
+    for result in (np.asarray(each, np.float64) for each in results):
         if not np.allclose(result, expected, rtol=_TOLERANCE):
             return f"it gives {result.tolist()} instead of {expected.tolist()}"
+    return ""
+
+
+def _guard() -> str:
+    """The setting that forbids transfers between host and device, or the empty string."""
+    for name in _GUARDS:
+        value = getattr(jax.config, name)
+        if value and value.startswith("disallow"):
+            return (
+                f"{name} is {value}, and forbids to move Python's numbers to the device or values "
+                "to Python"
+            )
     return ""
 
 

@@ -16,17 +16,32 @@ def check_outputs(
     """Refuse what cannot be written before the work rather than after it.
 
     Raises:
-      FxError: a folder does not exist, or the path is one; a plot of an unknown suffix; or a
-        package that draws is not installed.
+      FxError: a folder does not exist, or the path is one or cannot be written; a plot of an
+        unknown suffix; or a package that draws is not installed.
     """
     for path in (page, data, plot):
         if path is not None and (path.is_dir() or not path.parent.is_dir()):
             why = "is a folder" if path.is_dir() else f"is in {path.parent}, which does not exist"
             raise FxError(f"cannot write {path}: it {why}.")
+        if path is not None:
+            _check_writable(path)
     if page is not None:
         importlib.import_module("fxgrad.comparison.page")
     if plot is not None:
         importlib.import_module("fxgrad.comparison.plot").check_suffix(plot)
+
+
+def _check_writable(path: Path) -> None:
+    """Open what is a file or will be one; what is neither, such as a pipe, is left alone."""
+    is_new = not path.exists()
+    if not is_new and not path.is_file():
+        return
+    try:
+        path.open("ab").close()
+        if is_new:
+            path.unlink()
+    except OSError as error:
+        raise FxError(f"cannot write {path}: {error.strerror}.") from error
 
 
 def positive(text: str) -> int:

@@ -35,7 +35,7 @@ class Details:
 
     Attributes:
       graphs: what was traced, what XLA made of it, and the paths of replay.
-      memory: what it takes; None if that could not be found out.
+      memory: what it takes; None if that could not be found out, or was not asked for.
       divergence: where a compiled value leaves eager's; None if none does, or it was not found out.
       explanation: what replay decides by, and why it compiled or fell back.
       missing: what could not be made, by its name, and why.
@@ -76,7 +76,7 @@ def details_of(subject: Subject) -> Details:
     ]
     return Details(
         graphs=tuple(filter(None, graphs)),
-        memory=made("memory", memory, function, *subject.args),
+        memory=made("memory", memory, function, *subject.args) if subject.memory else None,
         divergence=made("agreement", diverge, function, *subject.args),
         explanation=function.explain(),
         missing=missing,

@@ -39,8 +39,8 @@ def compare(
 
     Each mode gets a Function of its own with an empty cache. The modes take turns call by call, in
     an order that rotates, so that a drift of the machine's speed hits all alike. Every call is
-    waited for. Eager operations that this process has run before are not compiled again, so an
-    eager first call is only cold in a new process.
+    waited for. Eager operations that this process has run before are not compiled again; the
+    recommendation counts what they would cost in a new process, and says so.
 
     Args:
       fun: a pure function or a `Function`, whose options are kept.
@@ -50,7 +50,8 @@ def compare(
       warmup: calls between the first and the steady ones, not counted as steady; at least 8 where
         replay has met a decision, since it folds what it has recorded after so many.
       max_seconds: stop after this many seconds of steady calls, but not before the 5th of each.
-      memory: ask the compiler what the static program takes; it is built once more for that.
+      memory: ask the compiler what the static program takes, which is built once more for that,
+        and run eager once more to see what it holds; the page then has a section on memory.
       planned_calls: how many calls will be made, for the recommendation; without it, that is by
         the number of calls.
 
@@ -85,7 +86,7 @@ def compare(
         largest_difference=largest_difference(outputs),
         environment=this_environment(),
         planned_calls=planned_calls,
-        subject=Subject(own, own.spared(args)),
+        subject=Subject(own, own.spared(args), memory),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import overload
 
 from fxgrad.comparison.record import Record
 from fxgrad.comparison.subject import Subject
@@ -29,8 +30,12 @@ class Comparison(Record):
 
     __str__ = table
 
-    def to_html(self, path: str | Path | None = None) -> str:
-        """One self-contained page; also written to `path` if given.
+    @overload
+    def to_html(self, path: None = None) -> str: ...
+    @overload
+    def to_html(self, path: str | Path) -> None: ...
+    def to_html(self, path: str | Path | None = None) -> str | None:
+        """One self-contained page, written to `path`; without a path it is returned.
 
         Raises:
           MissingExtraError: Jinja or Matplotlib is not installed.
@@ -38,9 +43,10 @@ class Comparison(Record):
         from fxgrad.comparison.page import render_page  # noqa: PLC0415
 
         page = render_page(self, self.subject)
-        if path is not None:
-            Path(path).write_text(page, encoding="utf-8")
-        return page
+        if path is None:
+            return page
+        Path(path).write_text(page, encoding="utf-8")
+        return None
 
     def plot(self, path: str | Path) -> None:
         """Draw the curves into `path`: PNG, SVG or PDF, by its suffix.

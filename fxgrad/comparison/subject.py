@@ -12,7 +12,13 @@ class Subject:
     """What was compared, for more views of it: the function, and the arguments of a call.
 
     Arguments that a call may take over are copies, which no call has had yet.
+
+    Attributes:
+      fun: the function.
+      args: its arguments.
+      memory: whether its memory is to be looked at, which runs it more often.
     """
 
     fun: Callable[..., Any]
     args: tuple[Any, ...]
+    memory: bool = True

@@ -27,7 +27,8 @@ def memory(fun: Callable[..., Any], *args: Any) -> Memory:
     """What the compiled program takes beside what eager holds at its worst moment, by user line.
 
     `fun` runs once op by op; a loss, which returns one real number, runs once more for its
-    gradient by the first argument. Programs are compiled to be asked, and not run; donated
+    gradient by the first argument, so its effects, such as prints and callbacks, happen twice.
+    Programs are compiled to be asked, and not run, but Python runs while they are traced; donated
     arguments stay as they are.
 
     Eager's figure counts the arguments and the captured arrays to the end, for the caller holds
