@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from fxgrad.execution.advice import LEAVE_ARGUMENTS, PURE
 from fxgrad.execution.watched import Watched
@@ -22,7 +20,7 @@ from fxgrad.observed import Observed, observe
 from fxgrad.places import Place
 from fxgrad.recorder import Operation, Slot, place_of
 from fxgrad.replay.code import operands_of
-from fxgrad.replay.structure import Step, constant_key, params_key
+from fxgrad.replay.structure import Step, is_same_array, params_key
 
 
 @dataclass(frozen=True)
@@ -110,23 +108,13 @@ def _happens_once(operation: Operation) -> Impurity:
 def _different_input(first: Observed, second: Observed) -> Impurity | None:
     """What differs although the operations are alike: captured arrays, or what is returned."""
     for slot, before in first.captured.items():
-        if not _is_same_array(before, second.captured[slot]):
+        if not is_same_array(before, second.captured[slot]):
             readers = (op for op in second.operations if slot in op.operands)
             place = next((place_of(operation.source) for operation in readers), None)
             return Impurity("another captured array is read in the next run", place)
     if not _is_same_output(first.output, second.output):
         return Impurity("another value of Python's is returned by the next run", None)
     return None
-
-
-def _is_same_array(before: Any, after: Any) -> bool:
-    if before is after:
-        return True
-    if before.aval != after.aval:
-        return False
-    if jnp.issubdtype(before.dtype, jax.dtypes.prng_key):
-        before, after = jax.random.key_data(before), jax.random.key_data(after)
-    return constant_key(np.asarray(before)) == constant_key(np.asarray(after))
 
 
 def _is_same_output(before: Any, after: Any) -> bool:
@@ -143,7 +131,7 @@ def _is_same_leaf(before: Any, after: Any) -> bool:
     if isinstance(before, Slot):
         return before == after
     if isinstance(before, jax.Array):  # made of what Python knew, and anew in each run
-        return isinstance(after, jax.Array) and _is_same_array(before, after)
+        return isinstance(after, jax.Array) and is_same_array(before, after)
     return type(before) is type(after) and (
         type(before).__eq__ is object.__eq__ or params_key(before) == params_key(after)
     )

@@ -30,7 +30,7 @@ from fxgrad.recorder import (
 )
 from fxgrad.replay.code import operands_of
 from fxgrad.replay.pending import ImpureError, OutputError, Pending
-from fxgrad.replay.structure import PLAIN, Step, constant_key
+from fxgrad.replay.structure import PLAIN, Step, constant_key, is_same_array
 from fxgrad.replay.tree import Log, Node, Output, Walk, guard_key, is_kept
 
 # A guard that keeps seeing new values, such as a logged loss, must not fill the table.
@@ -127,7 +127,7 @@ class Session:
         self._captures[key] = slot, value
         if self._following is None:
             self._pending.captured[slot] = self._values[slot] = _held(value)
-        elif not _is_same_array(self._following.captured.get(slot), value):
+        elif not is_same_array(self._following.captured.get(slot), value):
             raise ImpureError("another captured array than was recorded", calling_place())
         return slot
 
@@ -300,14 +300,6 @@ def _is_any_alive(recorder: Recorder) -> bool:
     if recorder.alive():
         gc.collect()
     return bool(recorder.alive())
-
-
-def _is_same_array(known: Any, value: Any) -> bool:
-    if known is value or known is None:
-        return known is value
-    if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
-        known, value = jax.random.key_data(known), jax.random.key_data(value)
-    return constant_key(np.asarray(known)) == constant_key(np.asarray(value))
 
 
 def _held(value: Any) -> Any:

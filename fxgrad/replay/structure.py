@@ -15,6 +15,7 @@ from collections.abc import Hashable
 from typing import Any, Final
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from fxgrad.closures import closure_of
@@ -197,6 +198,15 @@ def constant_key(value: Any) -> Hashable:
     if isinstance(value, np.ndarray | np.generic):
         return (value.shape, str(value.dtype), value.tobytes())
     return _identity(value)
+
+
+def is_same_array(known: Any, value: Any) -> bool:
+    """Whether two arrays, or arrays of random keys, are equal bit for bit; None equals none."""
+    if known is value or known is None:
+        return known is value
+    if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+        known, value = jax.random.key_data(known), jax.random.key_data(value)
+    return constant_key(np.asarray(known)) == constant_key(np.asarray(value))
 
 
 # The types of parameters that are met all the time: what is hashable and holds nothing.
