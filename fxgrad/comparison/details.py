@@ -69,8 +69,10 @@ def details_of(subject: Subject) -> Details:
             missing[name] = f"{type(error).__name__}: {error}"
             return None
 
-    function = as_function(subject.fun).in_mode("replay")
-    made("calls in replay", _call, function, subject.args)
+    function = subject.recorded
+    if function is None:
+        function = as_function(subject.fun).in_mode("replay")
+        made("calls in replay", _call, function, subject.args)
     graphs = [
         made(f"graph, {stage}", _drawn, function, subject.args, stage) for stage in get_args(Stage)
     ]

@@ -26,7 +26,7 @@ class Entrant:
 
     def __init__(self, mode: Mode, function: AnyFunction) -> None:
         self.mode: Mode = mode
-        self._function = function
+        self.function = function
         self._seconds: list[float] = []
         self._building_calls: list[int] = []
         self._work = Work()
@@ -38,11 +38,11 @@ class Entrant:
 
     def call(self, *args: Any) -> Any:
         """Call once, wait for the result, and note the seconds."""
-        args = jax.block_until_ready(self._function.spared(args))
+        args = jax.block_until_ready(self.function.spared(args))
         mark = heard.all_work
         with within_mode(self.mode):  # inner Functions too
             start = time.perf_counter()
-            output = jax.block_until_ready(self._function(*args))
+            output = jax.block_until_ready(self.function(*args))
             self._seconds.append(time.perf_counter() - start)
         if heard.all_work is not mark:
             self._work = self._work.plus(heard.all_work.since(mark))
@@ -52,7 +52,7 @@ class Entrant:
     @property
     def is_to_fold(self) -> bool:
         """Whether replay has met a decision, so that after some quiet calls it will build more."""
-        return self.mode == "replay" and self._function.stats().host_reads > 0
+        return self.mode == "replay" and self.function.stats().host_reads > 0
 
     def timing(self, *args: Any, warmup: int, settling: int, memory: bool) -> Timing:
         """What the calls so far cost.
@@ -63,16 +63,16 @@ class Entrant:
           settling: so many calls after the first are not steady if programs were still built.
           memory: whether to ask for it.
         """
-        stats = self._function.stats()
+        stats = self.function.stats()
         memory_bytes, new_first_seconds = None, None
         if memory and self.mode == "eager":
-            observed = eager_run(self._function, *args)
+            observed = eager_run(self.function, *args)
             memory_bytes = peak_bytes(observed)
             new_first_seconds = reckoned_first_seconds(
                 observed, self._work.programs, self._seconds[0]
             )
         elif memory and "static" in stats.calls_by_mode:
-            program, _ = program_of(self._function, args, THE_STATIC_PROGRAM)
+            program, _ = program_of(self.function, args, THE_STATIC_PROGRAM)
             memory_bytes = program and program.bytes
         built = [number for number in self._building_calls if number <= 1 + settling]
         warmup = max([warmup, *(number - 1 for number in built)])

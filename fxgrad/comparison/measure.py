@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -18,7 +18,7 @@ from fxgrad.comparison.record import check_planned_calls
 from fxgrad.comparison.result import Comparison
 from fxgrad.comparison.subject import Subject
 from fxgrad.errors import FxError, OptionError
-from fxgrad.execution.function import as_function
+from fxgrad.execution.function import AnyFunction, as_function
 from fxgrad.modes import MODES, Mode, check_modes
 from fxgrad.replay.promotion import FIRST_PATIENCE
 
@@ -86,8 +86,12 @@ def compare(
         largest_difference=largest_difference(outputs),
         environment=this_environment(),
         planned_calls=planned_calls,
-        subject=Subject(own, own.spared(args), memory),
+        subject=Subject(own, own.spared(args), memory, _recorded(entrants)),
     )
+
+
+def _recorded(entrants: Mapping[Mode, Entrant]) -> AnyFunction | None:
+    return entrants["replay"].function if "replay" in entrants else None
 
 
 def _check_options(modes: Sequence[Mode], calls: int, warmup: int) -> None:

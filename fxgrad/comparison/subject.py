@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from fxgrad.execution.function import AnyFunction
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -17,8 +19,10 @@ class Subject:
       fun: the function.
       args: its arguments.
       memory: whether its memory is to be looked at, which runs it more often.
+      recorded: the Function that replay has served with such arguments; None if it was not.
     """
 
     fun: Callable[..., Any]
     args: tuple[Any, ...]
     memory: bool = True
+    recorded: AnyFunction | None = None
