@@ -34,6 +34,7 @@ def draw_graph(browser: Any, folder: Path) -> None:
     graph.to_html(path)
     view = View(browser, path, width=1280)
     first_product = next(node.number for node in graph.nodes if node.label == "dot_general")
+    view.click("[data-do='expand']")
     view.click(f"[data-node='{first_product}']")
     browser.save_screenshot(str(DOCS / "graph.png"))
 
