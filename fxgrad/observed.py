@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from fxgrad.logs import deliver
+from fxgrad.modes import mode
 from fxgrad.paths import bind_names, call_shape_of, leaf_path
 from fxgrad.recorder import (
     Operation,
@@ -65,7 +66,8 @@ class Observed:
       lifetimes: for every slot when Python held it; captured arrays are held throughout.
       buffers: for every slot the memory behind it.
       forced: the slots whose values Python asked for, in order, each once.
-      values: every value that was kept, those of operations with effects among them.
+      values: those of the arguments, of captured arrays, of operations with effects, and what
+        Python held at the end.
       output: what the function returned, with a `Slot` for each array that it computed or took.
     """
 
@@ -87,50 +89,42 @@ class Observed:
             operation.run_on(values)
         return values
 
-    def output_of(self, values: Mapping[Slot, Any]) -> Any:
-        """What the function returns where the slots have these values."""
-        leaves, structure = jax.tree.flatten(self.output, is_leaf=_is_slot)
-        return jax.tree.unflatten(structure, [values[o] if _is_slot(o) else o for o in leaves])
-
     def bytes_of(self, slots: Iterable[Slot]) -> int:
         """What some values take together; memory that they share counts once."""
         return sum(buffer.nbytes for buffer in {self.buffers[slot] for slot in slots})
 
     @property
+    def leaves(self) -> list[tuple[str, Any]]:
+        """The path of each leaf of the output, ``"['w1']"``, and its slot, or what else it is."""
+        leaves = jax.tree_util.tree_leaves_with_path(self.output, is_leaf=_is_slot)
+        return [(leaf_path("", keys), leaf) for keys, leaf in leaves]
+
+    @property
     def returned(self) -> tuple[Slot, ...]:
         """The slots among the leaves of the output."""
-        return tuple(filter(_is_slot, jax.tree.leaves(self.output, is_leaf=_is_slot)))
+        return tuple(leaf for _, leaf in self.leaves if isinstance(leaf, Slot))
 
 
-def observe(
-    fun: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any] | None = None,
-    *,
-    keep_values: bool = True,
-) -> Observed:
-    """Run `fun` op by op and hear it.
+def observe(fun: Callable[..., Any], args: tuple[Any, ...]) -> Observed:
+    """Run `fun` op by op, inner Functions too, and hear it.
 
     Args:
-      fun: a pure function.
+      fun: a pure function, or a Function in the mode ``"eager"``.
       args: its arguments; arrays of JAX and NumPy become values that are followed.
-      kwargs: its keyword arguments.
-      keep_values: keep the value of every operation, and not only of those that Python holds.
 
     Raises:
       Exception: whatever `fun` raises.
     """
-    observer = _Observer(keep_values)
-    returned, recorder = record(
-        fun, lambda r: observer.begin(r, args, dict(kwargs or {})), observer
-    )
+    observer = _Observer()
+    with mode("eager"):
+        returned, recorder = record(fun, lambda r: observer.begin(r, args), observer)
     observer.note_let_go()
     output = jax.tree.map(_slot_or_value, returned)
     del returned
     recorder.invalidate()
     return Observed(
         arguments=tuple(observer.arguments),
-        names=tuple(_names(fun, args, kwargs or {})),
+        names=tuple(_names(fun, args)),
         captured=observer.captured,
         operations=tuple(observer.operations),
         lifetimes=observer.lifetimes(),
@@ -144,8 +138,7 @@ def observe(
 class _Observer:
     """The listener of `observe`."""
 
-    def __init__(self, keep_values: bool) -> None:
-        self._keep_values = keep_values
+    def __init__(self) -> None:
         self._recorder: Recorder
         self._captures: dict[int, tuple[Slot, Any]] = {}
         self._watched: dict[Slot, Any] = {}
@@ -161,9 +154,9 @@ class _Observer:
         self.forced: dict[Slot, None] = {}
         self.values: dict[Slot, Any] = {}
 
-    def begin(self, recorder: Recorder, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def begin(self, recorder: Recorder, args: tuple[Any, ...]) -> Any:
         self._recorder = recorder
-        return jax.tree.map(self._argument, (args, kwargs))
+        return jax.tree.map(self._argument, args), {}
 
     def _argument(self, leaf: Any) -> Any:
         if not isinstance(leaf, jax.Array | np.ndarray):
@@ -178,7 +171,7 @@ class _Observer:
     def hear(self, operation: Operation) -> None:
         # Its inputs are the caller's arrays, and are read again.
         operation = replace(operation, params=without_donation(operation.params))
-        inputs = [self.values[o] if isinstance(o, Slot) else o for o in operation.operands]
+        inputs = operation.inputs_from(self.values)
         self.note_let_go()
         with running():
             results = operation.run(inputs)
@@ -208,7 +201,7 @@ class _Observer:
             slot = self._let_go.popleft()
             self._ends[slot] = len(self.operations)
             del self._watched[slot]
-            if not (self._keep_values or self._starts[slot] < 0 or slot in self._made_by_effects):
+            if self._starts[slot] >= 0 and slot not in self._made_by_effects:
                 del self.values[slot]
 
     def lifetimes(self) -> dict[Slot, Lifetime]:
@@ -247,12 +240,10 @@ class _Observer:
         return self.values[slot]
 
 
-def _names(
-    fun: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> Iterator[tuple[str, str]]:
+def _names(fun: Callable[..., Any], args: tuple[Any, ...]) -> Iterator[tuple[str, str]]:
     """Argument and path of each array, in the order in which they are flattened."""
     positional = list(bind_names(call_shape_of(fun), args, {}))[: len(args)]
-    for name, value in (*zip(positional, args, strict=True), *sorted(kwargs.items())):
+    for name, value in zip(positional, args, strict=True):
         for keys, leaf in jax.tree_util.tree_flatten_with_path(value)[0]:
             if isinstance(leaf, jax.Array | np.ndarray):
                 yield name, leaf_path("", keys)

@@ -18,10 +18,10 @@ from fxgrad.divergence.causes import find_cause, in_highest_precision
 from fxgrad.divergence.difference import Tolerance, gap_between, ulps_between
 from fxgrad.divergence.finds import run_and_note
 from fxgrad.divergence.locate import locate
-from fxgrad.divergence.outcomes import run_eagerly
 from fxgrad.divergence.program import Program, run_as_is
 from fxgrad.divergence.reference import reference_values
 from fxgrad.errors import OptionError
+from fxgrad.observed import observe
 
 MATRIX = jax.random.normal(jax.random.key(0), (256, 256))
 FAST_MATH = {"xla_cpu_enable_fast_math": True}
@@ -174,7 +174,7 @@ class Accelerator(Program):
 
 def test_matmul_precision_is_found_when_the_highest_makes_both_agree():
     # Every precision is float32's on a CPU, so the coarse products are planted.
-    program = Accelerator(run_eagerly(lambda x: jnp.tanh(jax.lax.dot(x, x)), (MATRIX,)))
+    program = Accelerator(observe(lambda x: jnp.tanh(jax.lax.dot(x, x)), (MATRIX,)))
     sighting = locate(program, program.outputs, Tolerance())
     cause = find_cause(program, sighting, Tolerance())
     assert program.operations[sighting.number].primitive.name == "dot_general"
@@ -192,7 +192,7 @@ def test_a_cause_that_nothing_removes_is_unknown():
                 s: v + 1 if s in self.outputs or s in self.given else v for s, v in values.items()
             }
 
-    observed = run_eagerly(lambda x: jax.lax.neg(x), (jnp.arange(3),))
+    observed = observe(lambda x: jax.lax.neg(x), (jnp.arange(3),))
     program = Wrong(observed)
     sighting = locate(program, program.outputs, Tolerance())
     assert sighting.gap.ulps == 1
@@ -221,7 +221,7 @@ def test_a_difference_that_hides_when_all_values_are_returned_is_found_by_halves
             x = jax.lax.sin(x)
         return x
 
-    program = Shy(run_eagerly(chain, (jnp.ones(3),)))
+    program = Shy(observe(chain, (jnp.ones(3),)))
     sighting = locate(program, program.outputs, Tolerance())
     assert (sighting.seen, sighting.number) == ("one", 5)
     assert sighting.gap.relative == pytest.approx(0.01 / 1.01, rel=1e-3)
@@ -232,7 +232,7 @@ def test_a_multiply_and_an_add_that_become_one_are_found_though_returning_both_p
 
 
 def test_both_ways_of_looking_find_the_same_equation():
-    program = Program(run_eagerly(summed_columns, (MATRIX,)))
+    program = Program(observe(summed_columns, (MATRIX,)))
     everything = locate(program, program.outputs, Tolerance(rtol=1e-7))
     by_halves = locate(program, program.outputs, Tolerance(rtol=1e-7), most_bytes=0)
     assert (everything.seen, by_halves.seen) == ("all", "one")
@@ -446,7 +446,7 @@ def test_an_infinity_that_only_compiling_makes_is_named_in_the_compiled_modes():
 
 
 def test_a_program_that_is_asked_for_what_it_holds_returns_no_values():
-    program = Program(run_eagerly(lambda x: jnp.log(jnp.sin(x)), (jnp.full((64, 64), -1.0),)))
+    program = Program(observe(lambda x: jnp.log(jnp.sin(x)), (jnp.full((64, 64), -1.0),)))
     leaves = jax.tree.leaves(program.compiled_notes(run_and_note))
     assert {(leaf.dtype.name, leaf.shape) for leaf in leaves} == {("bool", (2,))}
     assert [np.asarray(made).tolist() for made in leaves[::2]] == [[False, False], [True, False]]
@@ -801,7 +801,7 @@ def test_equal_infinities_and_nans_are_no_difference():
 
 def widened(function, *args):
     """What the reference has, and what the same function gives for float64 arguments."""
-    program = Program(run_eagerly(function, args))
+    program = Program(observe(function, args))
     reference = reference_values(program, program.outputs)
     with jax.enable_x64(True):
         wide = [jnp.asarray(np.asarray(arg, float)) for arg in args]
@@ -851,7 +851,7 @@ def nested_once(x):
 def test_roundings_to_16_bits_are_left_out_of_the_reference():
     values, expected, _ = widened(lambda x: x + 0, MATRIX[0])
     np.testing.assert_array_equal(values[0], expected[0])
-    program = Program(run_eagerly(lambda x: x.astype(jnp.bfloat16) * 3, (MATRIX[0],)))
+    program = Program(observe(lambda x: x.astype(jnp.bfloat16) * 3, (MATRIX[0],)))
     reference = reference_values(program, program.outputs)
     np.testing.assert_array_equal(
         reference.values[program.outputs[0]], np.asarray(MATRIX[0], float) * 3
@@ -862,13 +862,13 @@ def test_what_reads_the_bits_of_a_float_ends_the_reference_and_says_so():
     def bits(x):
         return jax.lax.bitcast_convert_type(jnp.sin(x), jnp.int32)
 
-    program = Program(run_eagerly(bits, (MATRIX[0],)))
+    program = Program(observe(bits, (MATRIX[0],)))
     reference = reference_values(program, program.outputs)
     assert program.operations[reference.rounded_from].primitive.name == "bitcast_convert_type"
 
 
 def test_random_numbers_are_the_same_in_the_reference():
-    program = Program(run_eagerly(lambda key: jax.random.uniform(key, (9,)), (jax.random.key(0),)))
+    program = Program(observe(lambda key: jax.random.uniform(key, (9,)), (jax.random.key(0),)))
     reference = reference_values(program, program.outputs)
     assert reference.rounded_from is None
     drawn = np.asarray(jax.random.uniform(jax.random.key(0), (9,)), float)

@@ -14,7 +14,7 @@ import fxgrad as fx
 from fxgrad.cli import demo
 from fxgrad.errors import ArgumentError
 from fxgrad.footprint.compiled import THE_STATIC_PROGRAM, THIS_PATH
-from fxgrad.footprint.eager import eager_peak_bytes
+from fxgrad.footprint.eager import peak_bytes
 from fxgrad.observed import observe
 
 SIZE = 4000
@@ -49,7 +49,7 @@ def test_a_chain_that_lets_go_holds_its_argument_and_two_values(x):
         return x
 
     memory = fx.memory(chain, x)
-    assert memory.eager.bytes == eager_peak_bytes(chain, x) == 3 * SIZE
+    assert memory.eager.bytes == peak_bytes(observe(chain, (x,))) == 3 * SIZE
     assert (memory.eager.number, memory.eager.operations) == (1, 9)
     assert memory.eager.operation == "sin"
     assert held(memory) == {"x": SIZE, "sin": 2 * SIZE}
@@ -129,10 +129,10 @@ def test_what_a_gradient_holds_is_what_jax_holds_in_a_real_run(x):
 
 
 def test_an_array_that_comes_twice_counts_once_and_a_reshape_is_a_copy(x):
-    assert eager_peak_bytes(lambda a, b: -a, x, x) == 2 * SIZE
-    assert eager_peak_bytes(lambda a: a.reshape(10, 100), x) == 2 * SIZE
-    assert eager_peak_bytes(lambda a: a.reshape(1000), x) == SIZE
-    assert eager_peak_bytes(lambda a: jax.device_put(a), x) == SIZE
+    assert peak_bytes(observe(lambda a, b: -a, (x, x))) == 2 * SIZE
+    assert peak_bytes(observe(lambda a: a.reshape(10, 100), (x,))) == 2 * SIZE
+    assert peak_bytes(observe(lambda a: a.reshape(1000), (x,))) == SIZE
+    assert peak_bytes(observe(lambda a: jax.device_put(a), (x,))) == SIZE
 
 
 def test_captured_arrays_are_told_apart(x):
@@ -372,9 +372,9 @@ def test_integers_have_no_gradient():
 def test_a_sharded_array_counts_what_one_device_holds():
     mesh = jax.make_mesh((8,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
     spread = jax.device_put(jnp.ones(8000), NamedSharding(mesh, PartitionSpec("d")))
-    assert eager_peak_bytes(jnp.sin, spread) == 2 * SIZE
+    assert peak_bytes(observe(jnp.sin, (spread,))) == 2 * SIZE
     whole = jax.device_put(jnp.ones(1000), NamedSharding(mesh, PartitionSpec()))
-    assert eager_peak_bytes(jnp.sin, whole) == 2 * SIZE
+    assert peak_bytes(observe(jnp.sin, (whole,))) == 2 * SIZE
 
 
 @pytest.fixture
@@ -405,7 +405,7 @@ def test_a_number_that_cannot_be_derived_is_measured_without_its_gradient(x):
 
 
 def test_a_numpy_array_counts_as_put_on_the_device_once():
-    assert eager_peak_bytes(jnp.sin, np.ones(1000, np.float32)) == 2 * SIZE
+    assert peak_bytes(observe(jnp.sin, (np.ones(1000, np.float32),))) == 2 * SIZE
 
 
 def test_a_training_step_of_a_network_keeps_its_activations():
@@ -446,7 +446,7 @@ def test_an_observed_run_tells_what_was_alive(x):
         del a
         return jnp.tan(b)
 
-    observed = observe(fun, (x,), keep_values=False)
+    observed = observe(fun, (x,))
     (argument,), (a, b, _) = observed.arguments, (op.results[0] for op in observed.operations)
     assert observed.lifetimes[a] == (0, 2)
     assert observed.lifetimes[b] == (1, 3)

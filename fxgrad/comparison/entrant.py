@@ -14,9 +14,10 @@ from fxgrad.comparison.timing import Timing
 from fxgrad.compilation import Work, heard
 from fxgrad.execution.function import AnyFunction
 from fxgrad.footprint.compiled import THE_STATIC_PROGRAM, program_of
-from fxgrad.footprint.eager import eager_run, peak_bytes
+from fxgrad.footprint.eager import peak_bytes
 from fxgrad.modes import Mode
 from fxgrad.modes import mode as within_mode
+from fxgrad.observed import observe
 
 T = TypeVar("T")
 
@@ -66,7 +67,7 @@ class Entrant:
         stats = self.function.stats()
         memory_bytes, new_first_seconds = None, None
         if memory and self.mode == "eager":
-            observed = eager_run(self.function, *args)
+            observed = observe(self.function, args)
             memory_bytes = peak_bytes(observed)
             new_first_seconds = reckoned_first_seconds(
                 observed, self._work.programs, self._seconds[0]

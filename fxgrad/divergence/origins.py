@@ -18,7 +18,6 @@ from fxgrad.divergence.difference import as_numpy
 from fxgrad.divergence.equations import bind_with
 from fxgrad.divergence.kinds import (
     BY_ELEMENT,
-    KINDS,
     MOVES,
     Badness,
     Test,
@@ -91,11 +90,6 @@ def origins_of(
         return _moved(equation, inputs, results)
     first = _by_element if name in BY_ELEMENT else _by_array
     return [_traced(value, inputs, kinds_apart(name, results), first) for value in results]
-
-
-def bad_kinds(values: Sequence[Traced]) -> list[Badness]:
-    """The kinds that are among some values."""
-    return [kind for kind in KINDS if any(value.first(kind) < FINITE for value in values)]
 
 
 def _traced(

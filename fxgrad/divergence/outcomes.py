@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +12,11 @@ import numpy as np
 from fxgrad.divergence.difference import Gap, Tolerance, gap_between
 from fxgrad.divergence.record import OutputGap
 from fxgrad.execution.function import as_function
+from fxgrad.execution.watched import Watched
 from fxgrad.modes import Mode
 from fxgrad.modes import mode as within_mode
 from fxgrad.observed import Observed, observe
-from fxgrad.paths import bind_names, call_shape_of
-from fxgrad.recorder import Slot, is_tracer
+from fxgrad.recorder import Slot
 
 
 @dataclass(frozen=True)
@@ -35,29 +34,16 @@ class Leaf:
     value: Any
 
 
-def run_eagerly(fun: Callable[..., Any], args: tuple[Any, ...]) -> Observed:
-    """Run `fun` once op by op, inner Functions too, and hear it; a Function stays as it is."""
-    with within_mode("eager"):
-        return observe(as_function(fun).in_mode("eager"), args, keep_values=False)
-
-
 def run_and_watch(
     fun: Callable[..., Any], args: tuple[Any, ...]
 ) -> tuple[Observed, tuple[str, ...]]:
-    """Run `fun` as `run_eagerly`, and name the arguments that it changed in place."""
-    changed: list[str] = []
-    names = [*bind_names(call_shape_of(fun), args, {})][: len(args)]
+    """Run `fun` once op by op, and name the arguments that it changed in place.
 
-    @functools.wraps(fun, updated=())
-    def watched(*given: Any) -> Any:
-        before = list(map(jax.tree.flatten, given))
-        output = as_function(fun).in_mode("eager")(*given)
-        after = map(jax.tree.flatten, given)
-        pairs = zip(names, before, after, strict=True)
-        changed.extend(name for name, old, new in pairs if _is_changed(old, new))
-        return output
-
-    return run_eagerly(watched, args), tuple(changed)
+    A Function stays as it is.
+    """
+    watched = Watched(as_function(fun).in_mode("eager"))
+    observed = observe(watched, args)
+    return observed, tuple(dict.fromkeys(watched.changed.values()))
 
 
 def run_in_mode(fun: Callable[..., Any], args: tuple[Any, ...], mode: Mode) -> Any:
@@ -69,14 +55,11 @@ def run_in_mode(fun: Callable[..., Any], args: tuple[Any, ...], mode: Mode) -> A
 
 def leaves_of(observed: Observed) -> list[Leaf]:
     """The leaves of what eager returned."""
-    pairs = jax.tree_util.tree_leaves_with_path(
-        observed.output, is_leaf=lambda leaf: isinstance(leaf, Slot)
-    )
     return [
-        Leaf(jax.tree_util.keystr(path), leaf, observed.values[leaf])
+        Leaf(path, leaf, observed.values[leaf])
         if isinstance(leaf, Slot)
-        else Leaf(jax.tree_util.keystr(path), None, leaf)
-        for path, leaf in pairs
+        else Leaf(path, None, leaf)
+        for path, leaf in observed.leaves
     ]
 
 
@@ -101,14 +84,6 @@ def values_by_slot(leaves: Sequence[Leaf], values: Mapping[Slot, Any]) -> list[A
     """The leaves as a program of the observed run gives them."""
     by_slot: Mapping[Any, Any] = values
     return [by_slot.get(leaf.slot, leaf.value) for leaf in leaves]
-
-
-def _is_changed(before: tuple[list[Any], Any], after: tuple[list[Any], Any]) -> bool:
-    """Whether an object has other leaves than it had, or stands otherwise."""
-    if before[1] != after[1]:
-        return True
-    pairs = zip(before[0], after[0], strict=True)
-    return any(a is not b and (is_tracer(a) or is_tracer(b) or a != b) for a, b in pairs)
 
 
 def _of_dtype(eager: Any, other: Any) -> Any:

@@ -15,7 +15,6 @@ import jax
 
 from fxgrad.execution.advice import LEAVE_ARGUMENTS, PURE
 from fxgrad.execution.watched import Watched
-from fxgrad.modes import mode as within_mode
 from fxgrad.observed import Observed, observe
 from fxgrad.places import Place
 from fxgrad.recorder import Operation, Slot, place_of
@@ -58,8 +57,7 @@ def impurity_of(fun: Callable[..., Any], args: tuple[Any, ...]) -> Impurity | No
       Exception: whatever `fun` raises.
     """
     watched = Watched(fun)
-    with within_mode("eager"):
-        first, second = (observe(watched, args, keep_values=False) for _ in range(2))
+    first, second = (observe(watched, args) for _ in range(2))
     return (
         _different_operation(first, second)
         or _different_input(first, second)
@@ -68,9 +66,9 @@ def impurity_of(fun: Callable[..., Any], args: tuple[Any, ...]) -> Impurity | No
 
 
 def _changed_argument(watched: Watched) -> Impurity | None:
-    if watched.changed is None:
-        return None
-    return Impurity(f"the call changes its argument: {watched.changed}", None, LEAVE_ARGUMENTS)
+    for path in watched.changed:
+        return Impurity(f"the call changes its argument: {path}", None, LEAVE_ARGUMENTS)
+    return None
 
 
 def _different_operation(first: Observed, second: Observed) -> Impurity | None:

@@ -15,12 +15,13 @@ class Watched:
     """Calls a function, and notes what it changes in the containers that it is given.
 
     Attributes:
-      changed: the path of the first leaf that a call added, took away or replaced; else None.
+      changed: the paths of the leaves that calls added, took away or replaced, each with the name
+        of its argument.
     """
 
     def __init__(self, fun: Callable[..., Any]) -> None:
         self.__wrapped__ = fun
-        self.changed: str | None = None
+        self.changed: dict[str, str] = {}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""
@@ -28,18 +29,16 @@ class Watched:
         before = _leaves(named)
         output = self.__wrapped__(*args, **kwargs)
         after = _leaves(named)
-        changed = (
-            path
-            for path in {**before, **after}
-            if not (path in before and path in after and _is_same(before[path], after[path]))
-        )
-        self.changed = self.changed or next(changed, None)
+        for at in {**before, **after}:
+            if not (at in before and at in after and _is_same(before[at], after[at])):
+                self.changed["".join(at)] = at[0]
         return output
 
 
-def _leaves(named: dict[str, Any]) -> dict[str, Any]:
+def _leaves(named: dict[str, Any]) -> dict[tuple[str, str], Any]:
+    """Every leaf by its argument and its path in that."""
     return {
-        leaf_path(name, keys): leaf
+        (name, leaf_path("", keys)): leaf
         for name, value in named.items()
         for keys, leaf in jax.tree_util.tree_flatten_with_path(value)[0]
     }

@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 from fxgrad.footprint.holdings import Makers
 from fxgrad.footprint.inner import InnerBytes
 from fxgrad.footprint.record import EagerPeak
 from fxgrad.footprint.stand_in import mesh_of
-from fxgrad.modes import mode as within_mode
-from fxgrad.observed import Observed, observe
+from fxgrad.observed import Observed
 from fxgrad.recorder import Slot
 
 
-def eager_peak_bytes(fun: Callable[..., Any], *args: Any) -> int:
-    """Bytes that are held at the worst moment of `fun(*args)`, run once op by op.
+def peak_bytes(observed: Observed, inner: InnerBytes | None = None) -> int:
+    """The bytes at the worst moment of a run.
 
     The arguments and what the function closes over are in it: see `fxgrad.memory`.
-
-    Args:
-      fun: a pure function, or a Function in the mode ``"eager"``.
-      args: its arguments.
     """
-    return peak_bytes(eager_run(fun, *args))
-
-
-def eager_run(fun: Callable[..., Any], *args: Any) -> Observed:
-    """`fun(*args)`, run once op by op; what Python no longer holds is not kept."""
-    with within_mode("eager"):  # inner Functions too
-        return observe(fun, args, keep_values=False)
-
-
-def peak_bytes(observed: Observed, inner: InnerBytes | None = None) -> int:
-    """The bytes at the worst moment of a run."""
     return _worst(observed, inner or InnerBytes(peak_bytes))[1]
 
 

@@ -63,7 +63,7 @@ class InnerBytes:
 
     def _bytes_inside(self, inner: Callable[..., Any], operation: Operation) -> int:
         inputs = tuple(map(zeros, operation.input_avals))
-        observed = observe(inner, inputs, keep_values=False)
+        observed = observe(inner, inputs)
         taken = observed.bytes_of((*observed.arguments, *observed.returned))
         return max(self._peak_bytes_of(observed) - taken, 0)
 

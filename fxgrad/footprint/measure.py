@@ -13,13 +13,13 @@ from fxgrad.errors import ArgumentError
 from fxgrad.execution.function import AnyFunction, as_function, function
 from fxgrad.footprint.backward import backward_of
 from fxgrad.footprint.compiled import THE_STATIC_PROGRAM, program_of, program_of_path
-from fxgrad.footprint.eager import eager_peak, eager_run, peak_bytes
+from fxgrad.footprint.eager import eager_peak, peak_bytes
 from fxgrad.footprint.holdings import Makers
 from fxgrad.footprint.inner import InnerBytes
 from fxgrad.footprint.record import Backward, Gradient
 from fxgrad.footprint.result import Memory
 from fxgrad.footprint.stand_in import mesh_of
-from fxgrad.observed import Observed
+from fxgrad.observed import Observed, observe
 from fxgrad.recorder import Slot
 
 
@@ -75,7 +75,7 @@ def memory(fun: Callable[..., Any], *args: Any) -> Memory:
 
 
 def _observed(fun: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Observed, Makers]:
-    observed = eager_run(fun, *args)
+    observed = observe(fun, args)
     return observed, Makers(observed)
 
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from fxgrad.errors import GraphError, ValueDependenceError
 from fxgrad.execution.function import AnyFunction
-from fxgrad.modes import mode
 from fxgrad.observed import observe
 from fxgrad.places import Place
 from fxgrad.recorder import Slot, names_in
@@ -68,8 +67,7 @@ def _why(error: Exception) -> str:
 
 def _path_of(subject: AnyFunction, args: tuple[Any, ...], note: str) -> Traced:
     """The operations of one eager run, traced as a function of the arrays among its arguments."""
-    with mode("eager"):
-        observed = observe(subject.in_mode("eager"), subject.spared(args), keep_values=False)
+    observed = observe(subject.in_mode("eager"), subject.spared(args))
     arrays = [leaf for leaf in jax.tree.leaves(args) if isinstance(leaf, jax.Array | np.ndarray)]
     captured = list(observed.captured.values())
 
@@ -80,10 +78,5 @@ def _path_of(subject: AnyFunction, args: tuple[Any, ...], note: str) -> Traced:
     traced = jax.jit(path).trace(*arrays)
     named = map("".join, observed.names)
     inputs = dict(zip(names_in(traced.jaxpr)[1], named, strict=True))
-    leaves = jax.tree_util.tree_leaves_with_path(
-        observed.output, is_leaf=lambda leaf: isinstance(leaf, Slot)
-    )
-    outputs = tuple(
-        f"result{jax.tree_util.keystr(keys)}" for keys, leaf in leaves if isinstance(leaf, Slot)
-    )
+    outputs = tuple(f"result{at}" for at, leaf in observed.leaves if isinstance(leaf, Slot))
     return Traced(traced, inputs, outputs, note)
