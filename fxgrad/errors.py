@@ -109,6 +109,78 @@ class DataError(FxError, ValueError):
         self.field = field
 
 
+class CheckpointError(FxError, ValueError):
+    """A checkpoint is damaged, is not what the training needs, or its folder is in use.
+
+    Attributes:
+      path: the folder or file.
+      step: the step, or None where it is about the folder as a whole.
+      leaf: the first leaf that differs, such as ``params['w']``, or None.
+    """
+
+    def __init__(
+        self, message: str, *, path: Path, step: int | None = None, leaf: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.path = path
+        self.step = step
+        self.leaf = leaf
+
+
+class WeightsError(FxError, ValueError):
+    """A file of weights is damaged, or its weights do not fit the parameters.
+
+    Attributes:
+      path: the file.
+      name: the first weight that differs, or None.
+    """
+
+    def __init__(self, message: str, *, path: Path, name: str | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+        self.name = name
+
+
+class NonFiniteError(FxError, FloatingPointError):
+    """The loss of a step is not finite.
+
+    Attributes:
+      step: the number of the step, from 0.
+      saved: the file that holds its batch, or None.
+    """
+
+    def __init__(self, message: str, *, step: int, saved: Path | None = None) -> None:
+        super().__init__(message)
+        self.step = step
+        self.saved = saved
+
+
+class ShardingError(FxError, ValueError):
+    """A mesh cannot be made, or a rule does not fit an array.
+
+    Attributes:
+      path: the leaf, such as ``params['hidden']['w']``, or None where it is about the mesh.
+    """
+
+    def __init__(self, message: str, *, path: str | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class DisagreementError(FxError, RuntimeError):
+    """Processes that must run the same program do not.
+
+    Attributes:
+      process: this process.
+      others: the processes that differ from it, or have not answered.
+    """
+
+    def __init__(self, message: str, *, process: int, others: tuple[int, ...]) -> None:
+        super().__init__(message)
+        self.process = process
+        self.others = others
+
+
 class GraphError(FxError, ValueError):
     """There is no graph of a function at the stage that was asked for.
 

@@ -8,8 +8,8 @@ from dataclasses import FrozenInstanceError
 import numpy as np
 import pytest
 
+from fxgrad.data.batches import Batches
 from fxgrad.errors import DataError
-from fxgrad.train.batches import Batches
 
 # Seed 7, epochs 0 and 1, under NumPy 2.4.6 and 2.5.5.
 FIRST = [8, 0, 7, 1, 3, 6, 2, 4, 5, 9]

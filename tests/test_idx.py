@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fxgrad.data.idx import read_idx
 from fxgrad.errors import DataError
-from fxgrad.train.idx import read_idx
 
 PIXELS = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
 HEADER_BYTES = 4 + 3 * 4

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from sklearn import datasets, model_selection
 
+from fxgrad.data.images import ImageData, load_digits, load_image_folder, load_images
 from fxgrad.errors import DataError, MissingExtraError
-from fxgrad.train.images import ImageData, load_digits, load_image_folder, load_images
 
 IDX_NAMES = {
     "x_train": "train-images-idx3-ubyte",

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from fxgrad.data.idx import read_idx
 from fxgrad.errors import DataError, MissingExtraError
-from fxgrad.train.idx import read_idx
 
 _SIDE: Final = 28
 _CLASSES: Final = 10

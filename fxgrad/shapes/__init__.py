@@ -1,0 +1,1 @@
+"""Shapes that vary: which sizes to compile for, and how to get there."""

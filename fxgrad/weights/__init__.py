@@ -1,0 +1,1 @@
+"""Weights in and out as safetensors, PyTorch's layouts included. Public as `fxgrad.train`."""
