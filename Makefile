@@ -14,7 +14,7 @@ demo: $(installed)
 	$(bin)/fxgrad demo --output fxgrad-demo.html
 
 test: $(installed)
-	$(bin)/python -m pytest
+	$(bin)/python -m pytest --numprocesses=auto --maxprocesses=4
 
 check: $(installed)
 	$(bin)/ruff format --check .

@@ -17,6 +17,12 @@ class FxError(Exception):
         return _rebuilt, (type(self), self.args, self.__dict__)
 
 
+def first_line_of(error: Exception) -> str:
+    """What an error says in its first line; one that is not fxgrad's own with its class."""
+    words = str(error) if isinstance(error, FxError) else f"{type(error).__name__}: {error}"
+    return words.splitlines()[0]
+
+
 def _rebuilt(kind: type[FxError], args: tuple[Any, ...], facts: dict[str, Any]) -> FxError:
     error = kind.__new__(kind, *args)
     error.__dict__.update(facts)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from fxgrad.cli.target import load_target
-from fxgrad.errors import FxError, TargetError
+from fxgrad.errors import FxError, TargetError, first_line_of
 from fxgrad.paths import call_shape_of
 from fxgrad.places import raising_place
 
@@ -56,5 +56,5 @@ def in_one_line(target: str) -> Iterator[None]:
         raise
     except Exception as error:
         place = raising_place(error.__traceback__)
-        words = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise TargetError(f"{target} failed: {words}" + (f" ({place})" if place else "")) from error
+        words = f"{target} failed: {first_line_of(error)}"
+        raise TargetError(f"{words} ({place})" if place else words) from error

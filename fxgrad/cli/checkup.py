@@ -15,7 +15,7 @@ from typing import Any, Final
 import jax
 
 from fxgrad.cli.mode_checks import ModeCheck, check_every_mode
-from fxgrad.errors import ModeError
+from fxgrad.errors import ModeError, first_line_of
 from fxgrad.modes import ENVIRONMENT_VARIABLE, check_mode
 
 _PREFIXES: Final = ("FXGRAD_", "JAX_", "XLA_", "CUDA_VISIBLE_DEVICES", "TPU_")
@@ -154,8 +154,7 @@ def _devices() -> tuple[tuple[Devices, ...], tuple[str, ...]]:
         found = sorted(jax.devices(), key=lambda device: device.device_kind)
     except Exception as error:  # what a backend raises that cannot start is up to the backend
         asked = f"JAX_PLATFORMS={jax.config.jax_platforms}: " if jax.config.jax_platforms else ""
-        words = f"{type(error).__name__}: {error}".splitlines()[0]
-        return (), (f"JAX finds no device, so nothing runs: {asked}{words}",)
+        return (), (f"JAX finds no device, so nothing runs: {asked}{first_line_of(error)}",)
     by_kind = [list(group) for _, group in itertools.groupby(found, lambda d: d.device_kind)]
     return tuple(Devices(d[0].device_kind, len(d), _memory(d[0])) for d in by_kind), ()
 

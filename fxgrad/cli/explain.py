@@ -15,7 +15,7 @@ import jax
 from fxgrad.cli.call import arguments_from, check_call, in_one_line
 from fxgrad.cli.output import check_outputs, positive
 from fxgrad.cli.target import load_target
-from fxgrad.errors import FxError, ImpureWarning, RetraceWarning
+from fxgrad.errors import ImpureWarning, RetraceWarning, first_line_of
 from fxgrad.execution.explain import Explanation
 from fxgrad.execution.function import AnyFunction, as_function
 from fxgrad.execution.purity import Impurity, impurity_of
@@ -160,10 +160,8 @@ def _why_not_static(called: AnyFunction, args: tuple[Any, ...]) -> str:
     try:
         with within_mode("static"):
             called.in_mode("static").trace(*args)
-    except FxError as error:
-        return str(error).splitlines()[0]
     except Exception as error:  # whatever tracing raises: replay has run the function before
-        return f"{type(error).__name__}: {error}".splitlines()[0]
+        return first_line_of(error)
     return ""
 
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fxgrad.errors import first_line_of
 from fxgrad.execution.function import Function, function
 from fxgrad.modes import MODES, Mode
 from fxgrad.modes import mode as within_mode
@@ -62,7 +63,7 @@ def _check(mode: Mode) -> ModeCheck:
         if mode != "static":
             wrong = wrong or _wrong(mode, absolute, -_INPUT)
     except Exception as error:
-        words = f"{type(error).__name__}: {error}".splitlines()[0]
+        words = first_line_of(error)
         guard = _guard() if "transfer" in words else ""
         return ModeCheck(mode, "off" if guard else "wrong", guard or words)
     if wrong:

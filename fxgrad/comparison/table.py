@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from typing import Final
 
 import numpy as np
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from fxgrad.comparison.break_even import BreakEven
@@ -18,6 +16,7 @@ from fxgrad.comparison.new_process import compiled_before
 from fxgrad.comparison.record import Record
 from fxgrad.comparison.timing import Timing
 from fxgrad.modes import Mode
+from fxgrad.printing import printed
 from fxgrad.quantities import in_bytes, in_seconds
 
 # Modes differ by rounding: some 1e-7 in float32, more where errors add up.
@@ -113,13 +112,7 @@ def text_table(comparison: Record) -> str:
         table.add_column(mode, justify="right")
     for row in rows(comparison):
         table.add_row(row.label, *row.cells)
-    text = io.StringIO()
-    console = Console(file=text, width=100, color_system=None, force_jupyter=False)
-    console.print(comparison.title, soft_wrap=True, markup=False)
-    console.print(table)
-    for sentence in (*sentences(comparison), str(comparison.environment)):
-        console.print(sentence, soft_wrap=True, markup=False)
-    return "\n".join(line.rstrip() for line in text.getvalue().strip("\n").splitlines())
+    return printed(comparison.title, table, *sentences(comparison), str(comparison.environment))
 
 
 def _cell(comparison: Record, mode: Mode, fact: Callable[[Timing], str]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from fxgrad.errors import FxError
+from fxgrad.errors import first_line_of
 from fxgrad.execution.function import AnyFunction
 from fxgrad.footprint.record import Program
 from fxgrad.modes import mode as within_mode
@@ -22,10 +22,8 @@ def program_of(function: AnyFunction, args: Sequence[Any], of: str) -> tuple[Pro
     try:
         with within_mode("static"):
             lowered = function.in_mode("static").lower(*args)
-    except FxError as error:
-        return None, str(error).splitlines()[0]
     except Exception as error:  # whatever tracing raises: the function has run op by op before
-        return None, f"{type(error).__name__}: {error}".splitlines()[0]
+        return None, first_line_of(error)
     program = _program(lowered, of)
     return program, "" if program else "the backend does not tell"
 

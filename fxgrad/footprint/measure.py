@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fxgrad.errors import ArgumentError
+from fxgrad.errors import ArgumentError, first_line_of
 from fxgrad.execution.function import AnyFunction, as_function, function
 from fxgrad.footprint.backward import backward_of
 from fxgrad.footprint.compiled import THE_STATIC_PROGRAM, program_of, program_of_path
@@ -61,7 +61,7 @@ def memory(fun: Callable[..., Any], *args: Any) -> Memory:
             with mesh_of(observed):  # JAX takes no derivative of an explicit sharding without it
                 backward, gradient = _of_loss(eager, args, inner)
         except Exception as error:  # a function that only looks like a loss need have none
-            why_no_gradient = f"{type(error).__name__}: {error}".splitlines()[0]
+            why_no_gradient = first_line_of(error)
     return Memory(
         title=title,
         device=jax.devices()[0].device_kind,

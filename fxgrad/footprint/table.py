@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from fxgrad.footprint.record import Backward, EagerPeak, Gradient, Holding, Program, Record, Saving
+from fxgrad.printing import printed
 from fxgrad.quantities import in_bytes
 
 _SHOWN: Final = 12
@@ -19,11 +18,7 @@ _SHAPES: Final = 3
 
 def text_table(memory: Record) -> str:
     """The parts side by side, what is held at the worst moment, what is kept, and notes."""
-    text = io.StringIO()
-    console = Console(file=text, width=120, color_system=None, force_jupyter=False)
-    for part in _parts(memory):
-        console.print(part, soft_wrap=isinstance(part, str), markup=False)
-    return "\n".join(line.rstrip() for line in text.getvalue().strip("\n").splitlines())
+    return printed(*_parts(memory), width=120)
 
 
 def _parts(memory: Record) -> Iterator[str | Table]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import re
 from typing import Final
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from fxgrad.graphs.record import total
 from fxgrad.graphs.summary import Row, Summary
+from fxgrad.printing import printed
 from fxgrad.quantities import in_bytes, in_flops
 
 _ROWS: Final = 12
@@ -20,18 +19,15 @@ _LINE: Final = 44  # characters of a source line
 
 def text_of(summary: Summary) -> str:
     """Totals, a table by operation, a table by user line, and the notes."""
-    text = io.StringIO()
-    console = Console(file=text, width=100, color_system=None, force_jupyter=False)
     is_paths = summary.stage == "paths"
-    console.print(f"{summary.title}{_sums(summary)}", soft_wrap=True, markup=False)
     first = "on the paths" if is_paths else "operation"
-    for title, rows in ((first, summary.by_operation), ("line", summary.by_line)):
-        if rows:
-            console.print(_table(title, rows, summary.whole, has_hits=is_paths))
-    for note in summary.notes:
-        console.print(note, soft_wrap=True, markup=False)
-    lines = (line.rstrip() for line in text.getvalue().strip("\n").splitlines())
-    return re.sub("\n{3,}", "\n\n", "\n".join(lines))
+    tables = (
+        _table(title, rows, summary.whole, has_hits=is_paths)
+        for title, rows in ((first, summary.by_operation), ("line", summary.by_line))
+        if rows
+    )
+    text = printed(f"{summary.title}{_sums(summary)}", *tables, *summary.notes)
+    return re.sub("\n{3,}", "\n\n", text)
 
 
 def _sums(summary: Summary) -> str:

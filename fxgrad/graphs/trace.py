@@ -9,7 +9,7 @@ from typing import Any, Final
 import jax
 import numpy as np
 
-from fxgrad.errors import GraphError, ValueDependenceError
+from fxgrad.errors import GraphError, ValueDependenceError, first_line_of
 from fxgrad.execution.function import AnyFunction
 from fxgrad.observed import observe
 from fxgrad.places import Place
@@ -61,8 +61,7 @@ def _why(error: Exception) -> str:
     if isinstance(error, ValueDependenceError):
         place = Place(error.filename, error.lineno, error.line)
         return f"Python decides by values at {place}"
-    words = f"{type(error).__name__}: {error}".splitlines()[0]
-    return f"A static graph cannot be traced ({words})"
+    return f"A static graph cannot be traced ({first_line_of(error)})"
 
 
 def _path_of(subject: AnyFunction, args: tuple[Any, ...], note: str) -> Traced:
