@@ -2,19 +2,23 @@
 
 from fxgrad.data.batches import Batches
 from fxgrad.data.images import ImageData, load_digits, load_image_folder, load_images
+from fxgrad.precision import in_precision
 from fxgrad.train.comparison import compare_training
 from fxgrad.train.history import TrainHistory
 from fxgrad.train.loop import fit
+from fxgrad.train.loss_scale import LossScale
 from fxgrad.train.state import TrainState
 from fxgrad.train.step import make_step
 
 __all__ = [
     "Batches",
     "ImageData",
+    "LossScale",
     "TrainHistory",
     "TrainState",
     "compare_training",
     "fit",
+    "in_precision",
     "load_digits",
     "load_image_folder",
     "load_images",
