@@ -12,6 +12,7 @@ from fxgrad.train.loss_scale import LossScale
 from fxgrad.train.state import TrainState
 from fxgrad.train.step import make_step
 from fxgrad.train.summary import Summary, summary
+from fxgrad.weights.transfer import load_weights, save_weights
 
 __all__ = [
     "Batches",
@@ -28,6 +29,8 @@ __all__ = [
     "load_digits",
     "load_image_folder",
     "load_images",
+    "load_weights",
     "make_step",
+    "save_weights",
     "summary",
 ]
