@@ -48,7 +48,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, made_by: str) 
             message = f"{path}: {name!r} is {array.dtype}, which safetensors does not have."
             raise WeightsError(message, path=path, name=name)
     facts = {"format": made_by, _DIGEST: _digest(arrays)}
-    written = safetensors.numpy.save(dict(arrays), metadata=facts)
+    written = _in_order(safetensors.numpy.save(dict(arrays), metadata=facts))
     with _replacing(path) as file:
         file.write(written)
 
@@ -80,8 +80,22 @@ def _array(entry: Any) -> np.ndarray:
 
 def _metadata(content: bytes) -> dict[str, str]:
     """The text that a file carries beside its arrays; its header has been read without error."""
-    length = int.from_bytes(content[:8], "little")
-    return json.loads(content[8 : 8 + length]).get("__metadata__") or {}
+    return _parted(content)[0].get("__metadata__") or {}
+
+
+def _parted(content: bytes) -> tuple[dict[str, Any], bytes]:
+    """The header, and the data after it."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    return json.loads(content[8:end]), content[end:]
+
+
+def _in_order(content: bytes) -> bytes:
+    """The file with its text sorted, which comes in random order: equal weights, equal files."""
+    header, data = _parted(content)
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    written = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    written += b" " * (-len(written) % 8)
+    return len(written).to_bytes(8, "little") + written + data
 
 
 def _digest(arrays: Mapping[str, np.ndarray]) -> str:

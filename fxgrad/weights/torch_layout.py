@@ -59,8 +59,9 @@ def torch_rule(parts: tuple[str, ...], dimensions: int, *, is_transposed: bool) 
       dimensions: how many it has.
       is_transposed: whether its layer is a transposed convolution.
     """
-    is_collection = len(parts) > 1 and parts[0] in _COLLECTIONS
-    layers, own = parts[1:-1] if is_collection else parts[:-1], parts[-1]
+    own, layers = parts[-1], parts[:-1]
+    if layers and layers[0] in _COLLECTIONS:
+        layers = layers[1:]
     name = ".".join((*layers, _NAMES.get(own, own)))
     if own != "kernel" or dimensions < 2:
         return same(name)
