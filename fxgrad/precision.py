@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from fxgrad.errors import OptionError
-from fxgrad.recorder import intercepted_jaxpr, intercepting, is_jaxpr, open_jaxpr
+from fxgrad.recorder import intercepted_jaxpr, intercepting, is_jaxpr, open_jaxpr, why_unavailable
 
 Precision = Literal["f32", "bf16", "f16"]
 P = ParamSpec("P")
@@ -36,6 +36,8 @@ _HOLDERS: Final = frozenset(
         *("scan", "while", "cond"),
     ]
 )
+# What runs later, by rules that no jaxpr shows.
+_RULED: Final = frozenset(["custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"])
 _lowered: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDictionary()
 
 
@@ -72,10 +74,14 @@ def in_precision(fun: Callable[P, R], precision: Precision) -> Callable[P, R]:
       precision: ``"bf16"``, ``"f16"``, or ``"f32"`` for the function as it is.
 
     Raises:
-      OptionError: `precision` is none of these.
+      OptionError: `precision` is none of these, or this JAX lacks what it takes.
     """
     if check_precision(precision) == "f32":
         return fun
+    if problem := why_unavailable():
+        raise OptionError(
+            f"precision={precision!r} is not available: {problem}", option="precision"
+        )
     products = _Products(_FORMATS[precision])
 
     @functools.wraps(fun)
@@ -143,10 +149,6 @@ def _has_products(jaxpr: Any) -> bool:
         or equation.primitive.name in _RULED
         for equation in open_jaxpr(jaxpr).eqns
     )
-
-
-# What runs later, by rules that no jaxpr shows.
-_RULED: Final = frozenset(["custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"])
 
 
 def _jaxprs_in(values: Any) -> list[Any]:

@@ -68,6 +68,15 @@ def test_the_callers_state_stays_and_gives_what_the_loss_takes():
     np.testing.assert_array_equal(state.params, np.ones(8))
 
 
+def test_the_suggestion_is_where_the_loss_falls_and_not_where_it_is_noisy():
+    steps = np.arange(100)
+    falling = 5 - 4 / (1 + np.exp(-(steps - 60) / 4)) + np.exp((steps - 85) / 3)
+    noisy = falling + np.where(steps < 20, 0.5 * (-1.0) ** steps, 0.0)
+    rates = tuple(1e-7 * 1.2**steps)
+    found = train.LearningRates(rates, tuple(noisy), tuple(noisy), exploded=True)
+    assert rates[57] <= found.suggestion <= rates[63]
+
+
 def test_a_loss_that_only_grows_has_no_suggestion():
     found = train.find_learning_rate(
         lambda params, batch: batch, optax.sgd, jnp.zeros(()), list(jnp.arange(1.0, 20.0)), steps=19

@@ -153,6 +153,41 @@ def fun_in_bf16(w):
     return jnp.sum(jax.lax.scan(step, 0.0, jnp.ones((4096, 1), jnp.bfloat16))[1])
 
 
+@pytest.mark.parametrize("first", ["plain", "lowered"])
+def test_neither_takes_the_program_that_was_compiled_for_the_other(first):
+    product = jax.jit(lambda x, w: x @ w)
+    lowered = train.in_precision(product, "bf16")
+    for run in (product, lowered) if first == "plain" else (lowered, product):
+        run(X, W)
+    np.testing.assert_array_equal(product(X, W), X @ W)
+    assert jnp.any(lowered(X, W) != X @ W)
+
+
+def test_what_the_backward_pass_keeps_of_the_operands_takes_half_the_bytes():
+    for precision, dtype in (("f32", "float32"), ("bf16", "bfloat16")):
+        _, backward = jax.vjp(train.in_precision(jnp.dot, precision), X, W)
+        assert {str(leaf.dtype) for leaf in jax.tree.leaves(backward)} == {dtype}
+
+
+def test_an_effect_inside_a_compiled_function_happens_once(capfd):
+    @jax.jit
+    def told(x):
+        jax.debug.print("told {}", jnp.sum(x), ordered=True)
+        return x @ W
+
+    train.in_precision(told, "bf16")(X)
+    jax.effects_barrier()
+    assert capfd.readouterr().out.count("told") == 1
+
+
+def test_an_axis_of_vmap_is_seen_inside():
+    def fun(x):
+        return jax.jit(lambda x: jax.lax.psum(x @ W, "rows"))(x)
+
+    summed = jax.vmap(train.in_precision(fun, "bf16"), axis_name="rows")(X)
+    np.testing.assert_allclose(summed[0], jnp.sum(X @ W, axis=0), atol=0.2)
+
+
 def test_a_product_that_asks_for_all_bits_keeps_them():
     for fun in (
         lambda x: jnp.dot(x, W, precision="highest"),

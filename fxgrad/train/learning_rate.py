@@ -1,9 +1,9 @@
 """The learning-rate finder: a short training whose learning rate grows until the loss explodes.
 
 After L. Smith, "Cyclical learning rates for training neural networks" (WACV 2017, arXiv 2015),
-section 3.3, and "A disciplined approach to neural network hyper-parameters" (2018). Smoothing,
-the end and the suggestion are those of the fast.ai library. The picture belongs to
-`learning_rate_plot`.
+section 3.3, and "A disciplined approach to neural network hyper-parameters" (2018). Smoothing and
+the end are those of the fast.ai library. What is suggested belongs to `learning_rates`, the picture
+to `learning_rate_plot`.
 """
 
 from __future__ import annotations

@@ -34,16 +34,22 @@ class LearningRates:
 
     @property
     def suggestion(self) -> float | None:
-        """The rate at which the smoothed loss fell fastest; None if it never fell.
+        """The rate at which the loss fell fastest; None if it never fell.
 
-        Fastest against the logarithm of the rate, and before its smallest value.
+        Fastest against the logarithm of the rate, by least squares over a window of a sixth of the
+        steps around each, and before the window whose mean is smallest. A window does not lag
+        behind as `smoothed` does, and a few noisy losses at its beginning do not deceive it.
         """
-        known = [value for value in self.smoothed if math.isfinite(value)]
-        until = int(np.argmin(known)) + 1 if known else 0
-        if until < 2:
+        known = np.array([loss for loss in self.losses if math.isfinite(loss)])
+        half = max(3, len(self.losses) // 12)
+        if len(known) < 2 * half + 1:
             return None
-        slopes = np.gradient(np.array(known[:until]))  # the rates are spaced evenly by logarithm
-        return self.rates[int(np.argmin(slopes))] if slopes.min() < 0 else None
+        offsets = np.arange(-half, half + 1)  # the rates are spaced evenly by logarithm
+        windows = np.lib.stride_tricks.sliding_window_view(known, len(offsets))
+        slopes = (windows @ offsets)[: int(np.argmin(windows.mean(axis=1)))]
+        if not len(slopes) or slopes.min() >= 0:
+            return None
+        return self.rates[int(np.argmin(slopes)) + half]
 
     def __str__(self) -> str:
         table = Table(box=box.SIMPLE_HEAD)
