@@ -196,6 +196,11 @@ def test_a_product_that_asks_for_all_bits_keeps_them():
         assert dtypes_of_products(train.in_precision(fun, "bf16"), X) == {"float32"}
 
 
+def test_the_innermost_precision_wins():
+    twice = train.in_precision(train.in_precision(jnp.dot, "f16"), "bf16")
+    assert dtypes_of_products(twice, X, W) == {"float16"}
+
+
 def test_dtypes_that_are_not_float32_are_left_alone():
     whole = jnp.ones((4, 4), jnp.int32)
     half = jnp.ones((4, 4), jnp.float16)

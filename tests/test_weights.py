@@ -139,6 +139,19 @@ def test_a_flax_model_with_batch_statistics_goes_out_and_comes_back(
     assert_same(train.load_weights(file, variables, layout="torch", rename=rename), variables)
 
 
+def test_the_boxes_that_flax_puts_around_arrays_are_no_part_of_a_name(tmp_path):
+    boxed = nn.with_partitioning(nn.initializers.ones, (None, "x"))
+    linen = nn.Dense(3, kernel_init=boxed).init(jax.random.key(0), jnp.ones((1, 2)))["params"]
+    for params in (nnx.state(nnx.Linear(2, 3, rngs=nnx.Rngs(0))), linen):
+        file = tmp_path / "weights.safetensors"
+        train.save_weights(file, params, layout="torch")
+        assert sorted(safetensors.numpy.load_file(file)) == ["bias", "weight"]
+        loaded = train.load_weights(file, params, layout="torch")
+        assert_same(loaded, params)
+        assert jax.tree.structure(loaded) == jax.tree.structure(params)
+        assert [row.path for row in train.summary(params).rows] == ["bias", "kernel"]
+
+
 def merged(params, state):
     return {**params, "norm": {**params["norm"], **state["norm"]}}
 

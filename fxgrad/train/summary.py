@@ -19,6 +19,7 @@ from rich.table import Table
 from fxgrad.printing import printed
 from fxgrad.quantities import in_bytes
 from fxgrad.train.state import TrainState
+from fxgrad.weights.names import parts_of
 
 _NUMBER: Final = re.compile(r"\d+")
 _PARTS: Final = ("opt_state", "model_state", "ema")
@@ -124,7 +125,7 @@ def summary(params: Any) -> Summary:
 
 def _rows(tree: Any) -> list[Row]:
     return [
-        _row(jax.tree_util.keystr(keys, simple=True, separator="."), leaf)
+        _row(".".join(parts_of(keys)), leaf)
         for keys, leaf in jax.tree_util.tree_leaves_with_path(tree)
     ]
 

@@ -15,6 +15,7 @@ Layout = Literal["flax", "torch"]
 Rename = Mapping[str, str] | Callable[[str], str]
 
 _SEPARATOR: Final = "."
+_BOX: Final = jax.tree_util.GetAttrKey("value")
 
 
 class Named(NamedTuple):
@@ -62,7 +63,7 @@ def _named(
     if not keys:
         message = f"{file}: a single array has no name: write {{'w': array}}."
         raise WeightsError(message, path=file)
-    parts = tuple(jax.tree_util.keystr((key,), simple=True) for key in keys)
+    parts = parts_of(keys)
     path = _SEPARATOR.join(parts)
     if layout == "torch":
         layer = _SEPARATOR.join(parts[:-1])
@@ -71,6 +72,13 @@ def _named(
     else:
         rule = same(path)
     return Named(path, leaf, rule._replace(name=_renamed(rule.name, rename)))
+
+
+def parts_of(keys: tuple[Any, ...]) -> tuple[str, ...]:
+    """The path of a leaf in words; Flax's boxes around arrays (`nnx.Variable`) are not told."""
+    is_boxed = len(keys) > 1 and keys[-1] == _BOX
+    inner = keys[:-1] if is_boxed else keys
+    return tuple(jax.tree_util.keystr((key,), simple=True) for key in inner)
 
 
 def _renamed(name: str, rename: Rename | None) -> str:
