@@ -28,12 +28,13 @@ from fxgrad.places import Frame, Place, place_of_frames
 try:
     from jax._src import config as _config
     from jax._src import core as _core
+    from jax._src import linear_util as _lu
     from jax._src import source_info_util
     from jax._src.interpreters import partial_eval as _pe
     from jax._src.lax import lax as _lax
 except ImportError as error:  # a JAX that keeps these elsewhere: `self_check` says so
     _import_error: ImportError | None = error
-    _config = _core = _lax = _pe = source_info_util = cast(Any, None)
+    _config = _core = _lax = _lu = _pe = source_info_util = cast(Any, None)
 else:
     _import_error = None
 
@@ -353,6 +354,90 @@ def record(
         raise
     finally:
         _listener.reset(token)
+
+
+Bind = Callable[[Any, Sequence[Any], dict[str, Any]], Any]
+"""How an intercepted primitive is bound: from it, its inputs and parameters to its results."""
+
+
+class Interceptor(jax.core.Trace):
+    """Hands every primitive to `bind`, under the trace that stood where this one stands now.
+
+    It makes no tracers: values are those of the trace around it, so that nothing is lifted and
+    Python's conversions are answered as they are without it.
+    """
+
+    __slots__ = ("_around", "_bind")
+
+    def __init__(self, around: Any, bind: Bind) -> None:
+        super().__init__()
+        self._around = around
+        self._bind = bind
+
+    def process_primitive(self, primitive: Any, tracers: Any, params: Any, /) -> Any:
+        """Bind one primitive; JAX calls this."""
+        with jex.set_current_trace(self._around):
+            return self._bind(primitive, tracers, params)
+
+    def process_custom_jvp_call(
+        self, primitive: Any, fun: Any, jvp: Any, tracers: Any, /, **params: Any
+    ) -> Any:
+        """The function and its rule, which may run later, are intercepted when they run."""
+        subfuns = (self._intercepted(fun), self._intercepted(jvp))
+        with jex.set_current_trace(self._around):
+            return primitive.bind(*tracers, subfuns=subfuns, **params)
+
+    def process_custom_vjp_call(
+        self, primitive: Any, fun: Any, fwd: Any, bwd: Any, tracers: Any, /, **params: Any
+    ) -> Any:
+        """The function and its rules, which may run later, are intercepted when they run."""
+        subfuns = (self._intercepted(fun), self._intercepted(fwd), self._intercepted(bwd))
+        with jex.set_current_trace(self._around):
+            return primitive.bind(*tracers, subfuns=subfuns, **params)
+
+    def process_shard_map(self, primitive: Any, fun: Any, tracers: Any, /, **params: Any) -> Any:
+        """The body is intercepted when it runs."""
+        with jex.set_current_trace(self._around):
+            return primitive.bind(*tracers, subfuns=[self._intercepted(fun)], **params)
+
+    def stage_value(self, val: Any) -> Any:
+        """A value is lifted as it is without this trace."""
+        return self._around.stage_value(val)
+
+    def _intercepted(self, fun: Any) -> Any:
+        if isinstance(fun, _lu.WrappedFun):
+            return fun.wrap(_call_intercepted, (self._bind,), None)
+        return functools.partial(_call_intercepted, fun, self._bind)
+
+
+def _call_intercepted(fun: Callable[..., Any], bind: Bind, *args: Any, **kwargs: Any) -> Any:
+    with intercepting(bind):
+        return fun(*args, **kwargs)
+
+
+@contextmanager
+def intercepting(bind: Bind) -> Iterator[None]:
+    """Bind every primitive by `bind`, which has a hash and decides by what it is given alone."""
+    with jex.set_current_trace(Interceptor(_core.trace_ctx.trace, bind)):
+        yield
+
+
+def intercepted_jaxpr(jaxpr: Any, bind: Bind) -> Any:
+    """A jaxpr of the same inputs and outputs whose primitives are bound by `bind`.
+
+    A closed jaxpr gives a closed one, an open one an open one.
+    """
+    opened = open_jaxpr(jaxpr)
+
+    def run(*inputs: Any) -> Any:
+        with intercepting(bind):
+            return _core.eval_jaxpr(opened, getattr(jaxpr, "consts", ()), *inputs)
+
+    wrapped = _lu.wrap_init(run, debug_info=opened.debug_info)
+    made, _, constants = _pe.trace_to_jaxpr_dynamic(wrapped, [v.aval for v in opened.invars])
+    if hasattr(made, "with_consts"):  # one class from 0.11 on
+        return made.with_consts(constants)
+    return made if jaxpr is opened else _JAXPRS[1](made, constants)
 
 
 @contextmanager

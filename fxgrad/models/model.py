@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fxgrad.errors import ModelError
+from fxgrad.precision import Precision, in_precision
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Model:
     apply: Callable[..., Any]
 
 
-def from_flax(module: Any) -> Model:
+def from_flax(module: Any, *, precision: Precision = "f32") -> Model:
     """Make a `Model` from a Flax module, Linen or NNX.
 
     Mutable collections (Linen) and all variables that are no parameters (NNX) are the model's
@@ -49,8 +50,11 @@ def from_flax(module: Any) -> Model:
 
     Args:
       module: a `flax.linen.Module`, an `flax.nnx.Module`, or a function from `nnx.Rngs` to one.
+      precision: of the matrix products and convolutions of `apply`, as for `train.in_precision`;
+        parameters, state and outputs keep their dtypes.
 
     Raises:
+      OptionError: `precision` is none.
       ModelError: `module` is none of these; or, when called, `apply` lacks a state or a key that
         the module needs.
     """
@@ -61,12 +65,14 @@ def from_flax(module: Any) -> Model:
     from fxgrad.models.nnx import from_nnx_factory, from_nnx_instance  # noqa: PLC0415
 
     if isinstance(module, nn.Module):
-        return Model(*from_linen(module))
-    if isinstance(module, nnx.Module):
-        return Model(*from_nnx_instance(module))
-    if callable(module) and not (isinstance(module, type) and issubclass(module, nn.Module)):
-        return Model(*from_nnx_factory(module))
-    raise ModelError(
-        f"fx.from_flax takes a Linen module (an instance: Net()), an NNX module, or a function "
-        f"from nnx.Rngs to one; not {module!r}."
-    )
+        init, apply = from_linen(module)
+    elif isinstance(module, nnx.Module):
+        init, apply = from_nnx_instance(module)
+    elif callable(module) and not (isinstance(module, type) and issubclass(module, nn.Module)):
+        init, apply = from_nnx_factory(module)
+    else:
+        raise ModelError(
+            f"fx.from_flax takes a Linen module (an instance: Net()), an NNX module, or a function "
+            f"from nnx.Rngs to one; not {module!r}."
+        )
+    return Model(init, in_precision(apply, precision))

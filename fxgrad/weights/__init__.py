@@ -1,1 +1,1 @@
-"""Weights in and out as safetensors, PyTorch's layouts included. Public as `fxgrad.train`."""
+"""Weights in files that other libraries read too: safetensors, in our layout or PyTorch's."""

@@ -15,7 +15,13 @@ class PeerError(RuntimeError):
 
 def train_in_peer(script: Path, inputs: Path, outputs: Path) -> Trained:
     """Run ``script inputs outputs`` and read what it wrote."""
-    command = [os.environ[INTERPRETER_VARIABLE], str(script), str(inputs), str(outputs)]
+    run_peer(script, inputs, outputs)
+    return Trained.load(outputs)
+
+
+def run_peer(script: Path, *arguments: str | Path) -> None:
+    """Run ``script *arguments`` in the interpreter that has the peers."""
+    command = [os.environ[INTERPRETER_VARIABLE], str(script), *map(str, arguments)]
     ended = subprocess.run(
         command, capture_output=True, text=True, check=False, env=_peer_environment()
     )
@@ -24,7 +30,6 @@ def train_in_peer(script: Path, inputs: Path, outputs: Path) -> Trained:
             f"{script.name} ended with status {ended.returncode} under "
             f"{INTERPRETER_VARIABLE}={command[0]}. Its stderr:\n{ended.stderr}"
         )
-    return Trained.load(outputs)
 
 
 def _peer_environment() -> dict[str, str]:
