@@ -87,9 +87,7 @@ def test_every_product_takes_fewer_bits_wherever_it_stands(way, precision):
     np.testing.assert_allclose(lowered(X, W), WAYS[way](X, W), rtol=0.1, atol=0.5)
 
 
-@pytest.mark.parametrize(
-    "way", [way for way in WAYS if way != "inside while"]
-)  # which has no reverse derivative
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "inside while"])
 def test_so_does_its_derivative_which_is_float32_again(way):
     lowered = train.in_precision(WAYS[way], "bf16")
     gradient = jax.grad(lambda w: jnp.sum(jnp.sin(lowered(X, w))))
