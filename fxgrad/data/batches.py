@@ -67,12 +67,16 @@ class Batches:
         """The number of examples in `arrays`, also those that `drop_last` leaves out."""
         return len(next(iter(self.arrays.values())))
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """SHA-256, in hex, over the arrays, the batch size, the seed and the options.
 
         The arrays are read once. `shard` is left out: it is the same on every process.
         """
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         options = (self.batch_size, self.seed, self.shuffle, self.drop_last)
         return fingerprint("Batches", *options, dict(sorted(self.arrays.items())))
 

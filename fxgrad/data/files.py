@@ -43,9 +43,13 @@ class TextFiles:
     def __getitem__(self, index: int) -> str:
         return read_document(self._files[index][1])
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """SHA-256, in hex, over the names and sizes of the files; not over their content."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         return fingerprint("TextFiles", _sizes(self._files))
 
     @cached_property
@@ -97,9 +101,13 @@ class ImageFiles:
         """The names of the folders, sorted: label 0 is the first."""
         return tuple(sorted({name.partition("/")[0] for name, _ in self._files}))
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """SHA-256, in hex, over the options and the files' names and sizes, not their content."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         return fingerprint("ImageFiles", tuple(self.size), self.colour, _sizes(self._files))
 
     @cached_property

@@ -11,7 +11,7 @@ import functools
 import hashlib
 import sys
 import types
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from pathlib import PurePath
 from typing import Any, Final
 
@@ -24,7 +24,11 @@ _LIBRARIES: Final = sys.stdlib_module_names | {"grain", "jax", "jaxlib", "numpy"
 _RUNNING: Final = frozenset({"_thread", "concurrent", "multiprocessing", "queue", "threading"})
 
 
-def fingerprint(*parts: Any, without: frozenset[str] = frozenset()) -> str:
+def fingerprint(
+    *parts: Any,
+    without: frozenset[str] = frozenset(),
+    instead: Callable[[Any], Any] = lambda value: value,
+) -> str:
     """The SHA-256, in hex, of `parts`: numbers, strings, arrays, functions, objects of them.
 
     It is the same on every machine and in every process. The code of a function depends on
@@ -33,8 +37,9 @@ def fingerprint(*parts: Any, without: frozenset[str] = frozenset()) -> str:
     Args:
       parts: what decides which batches come.
       without: names of attributes that decide nothing.
+      instead: gives what is described in place of a value, or the value.
     """
-    description = _Description(without)
+    description = _Description(without, instead)
     for part in parts:
         description.add(part)
     return description.digest()
@@ -43,9 +48,10 @@ def fingerprint(*parts: Any, without: frozenset[str] = frozenset()) -> str:
 class _Description:
     """Writes values into a hash, each with its kind and extent, so that none runs into the next."""
 
-    def __init__(self, without: frozenset[str]) -> None:
+    def __init__(self, without: frozenset[str], instead: Callable[[Any], Any]) -> None:
         self._hash = hashlib.sha256()
         self._without = without
+        self._instead = instead
         # The digest of each value met, by id; None while it is being described. The values are
         # held, so that no id is used twice. Equal values count alike, shared or not: what Python
         # shares differs between a module that was compiled and one that was loaded.
@@ -62,7 +68,7 @@ class _Description:
         if id(value) not in self._met:
             self._met[id(value)] = None, value
             outer, self._hash = self._hash, hashlib.sha256()
-            self._add_new(value)
+            self._add_new(self._instead(value))
             self._met[id(value)] = self._hash.digest(), value
             self._hash = outer
         digest, _ = self._met[id(value)]
@@ -76,7 +82,7 @@ class _Description:
         elif isinstance(value, list | tuple | range):
             self._add_all("sequence", value)
         elif isinstance(value, Set):
-            self._add_all("set", sorted(fingerprint(p, without=self._without) for p in value))
+            self._add_all("set", sorted(fingerprint(part) for part in value))
         elif isinstance(value, PurePath):
             self._word("path", value.name)  # data may move to another folder
         elif isinstance(value, types.ModuleType):

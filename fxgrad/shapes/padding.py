@@ -65,7 +65,7 @@ def mask(length: Any, size: int) -> Any:
       bool ``[..., size]``; a JAX array if `length` is one, a NumPy array otherwise.
     """
     if isinstance(length, jax.Array):
-        return jnp.arange(size, dtype=length.dtype) < length[..., None]
+        return jnp.arange(size, dtype=jnp.int32) < length[..., None].astype(jnp.int32)
     return np.arange(size) < np.asarray(length)[..., None]
 
 
