@@ -102,6 +102,17 @@ def close(iterator: Iterator[Any]) -> None:
         end()
 
 
+def check_whole(field: str, value: Any, least: int) -> None:
+    """Refuse what is not a whole number of at least `least`.
+
+    Raises:
+      DataError: naming `field`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        message = f"{field}={value!r}. Write a whole number of at least {least}."
+        raise DataError(message, path=None, field=field)
+
+
 def check_start(start: Position, batches: int) -> None:
     """Refuse a position that is not a number of batches from 0 to `batches`.
 
