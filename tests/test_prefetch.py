@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
+import socket
+import subprocess
+import sys
 import threading
 
 import jax
@@ -172,3 +176,49 @@ def test_a_size_that_cannot_be_is_refused(options, field):
 def test_a_place_that_cannot_be_is_refused():
     with pytest.raises(DataError, match=r"Give a jax\.sharding\.Sharding, a device, or a function"):
         train.prefetch(iter([1]), place="gpu")
+
+
+ROWS_OF_A_PROCESS = """
+import sys
+import jax
+import numpy as np
+from fxgrad import train
+
+jax.config.update("jax_cpu_collectives_implementation", "gloo")
+jax.distributed.initialize(f"localhost:{sys.argv[1]}", 2, int(sys.argv[2]))
+mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+sharding = jax.sharding.NamedSharding(mesh, jax.P("data"))
+arrays = {"x": np.arange(24, dtype=np.float32)}
+shard = (jax.process_index(), jax.process_count())
+mine = train.prefetch(train.Batches(arrays, 4, seed=1, shard=shard), place=sharding)
+for batch, whole in zip(mine.epoch(0), train.Batches(arrays, 4, seed=1).epoch(0), strict=True):
+    assert batch["x"].shape == (4,)
+    (local,) = batch["x"].addressable_shards
+    np.testing.assert_array_equal(local.data, whole["x"][local.index])
+print("the same batches")
+"""
+
+
+def test_the_rows_of_two_processes_become_one_global_array():
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = str(probe.getsockname()[1])
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", ROWS_OF_A_PROCESS, port, str(index)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        for index in range(2)
+    ]
+    try:
+        for process in running:
+            out, errors = process.communicate(timeout=120)
+            assert (process.returncode, out) == (0, "the same batches\n"), errors
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()

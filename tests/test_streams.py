@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import multiprocessing
+import subprocess
+import sys
 import threading
 
 import grain
@@ -107,6 +109,15 @@ def test_reading_does_not_change_the_fingerprint(name):
     source = SOURCES[name]()
     list(source.epoch(0))
     assert source.fingerprint == SOURCES[name]().fingerprint
+
+
+def test_another_process_finds_the_same_fingerprints():
+    script = (
+        "from tests.test_streams import *\n"
+        "print(*(make().fingerprint for make in SOURCES.values()))"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == [make().fingerprint for make in SOURCES.values()]
 
 
 def test_each_epoch_of_a_shuffled_map_dataset_has_its_own_order_of_the_same_examples():
