@@ -10,7 +10,9 @@ import sys
 import threading
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from fxgrad import train
@@ -160,6 +162,20 @@ def test_batches_are_placed_by_a_sharding_a_device_or_a_function():
         assert next(train.prefetch(batches()).epoch(0))["x"].devices() == {device}
 
 
+def test_a_training_ends_with_the_same_bits_prefetched_or_not():
+    def loss(params, batch):
+        return jnp.mean((batch["x"] * params - 1) ** 2)
+
+    optimizer = optax.sgd(0.001)
+    step = train.make_step(loss, optimizer, mode="static")
+    state = train.TrainState.create(jnp.float32(0), optimizer)
+    ends = [
+        train.fit(step, state, source, epochs=3, progress=False)[0].params
+        for source in (batches(), train.prefetch(batches()), train.prefetch(batches(), 9))
+    ]
+    assert ends[0] == ends[1] == ends[2] != 0
+
+
 def test_a_list_of_batches_is_prefetched_for_every_epoch():
     source = train.prefetch([np.zeros(2, np.float32), np.ones(2, np.float32)])
     for epoch in range(2):
@@ -181,6 +197,7 @@ def test_a_place_that_cannot_be_is_refused():
 ROWS_OF_A_PROCESS = """
 import sys
 import jax
+import jax.numpy as jnp
 import numpy as np
 from fxgrad import train
 

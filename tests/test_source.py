@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import re
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -18,6 +21,11 @@ from fxgrad.errors import DataError
 class OldStyle:
     def epoch(self, number):
         return iter([10 * number, 10 * number + 1, 10 * number + 2])
+
+
+class WithOptions:
+    def epoch(self, number, **options):
+        return iter([number, options["start"]])
 
 
 class WithPosition:
@@ -35,6 +43,10 @@ def test_a_list_and_an_old_source_are_read_up_to_the_start():
     assert list(batches_from([1, 2, 3], 5, 1)) == [2, 3]
     assert list(batches_from(OldStyle(), 2, 1)) == [21, 22]
     assert list(batches_from(iter([1, 2, 3]), 0, 3)) == []
+
+
+def test_the_start_is_given_by_its_name():
+    assert list(batches_from(WithOptions(), 2, 5)) == [2, 5]
 
 
 def test_a_source_begins_at_the_start_itself():
@@ -134,6 +146,11 @@ class OtherShift(Shift):
         (Shift(1), Shift(2)),
         (Shift(1), OtherShift(1)),
         (np.sin, np.cos),
+        (re.compile("a"), re.compile("b")),
+        (np.dtype("u1"), np.dtype("i1")),
+        (slice(3), slice(4)),
+        (jax.random.key(0), jax.random.key(1)),
+        (jnp.arange(2), jnp.arange(3)),
     ],
 )
 def test_what_differs_has_another_fingerprint_and_what_is_equal_the_same(one, other):

@@ -64,7 +64,7 @@ def batches_from(source: AnySource, number: int, start: Position = 0) -> Iterato
     epoch = getattr(source, "epoch", None)
     if callable(epoch):
         if _takes_start(epoch):
-            return cast("Source", source).epoch(number, start)
+            return cast("Source", source).epoch(number, start=start)
         return _after(cast("EpochSource", source).epoch(number), start)
     if number and reads_once(source):
         message = f"{source!r} can be read once, and this is epoch {number}"
