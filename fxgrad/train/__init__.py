@@ -1,7 +1,14 @@
 """Training: state, steps, loops and data, joined from JAX, Optax and NumPy."""
 
 from fxgrad.data.batches import Batches
+from fxgrad.data.bucketed import BucketedBatches
+from fxgrad.data.files import ImageFiles, TextFiles
 from fxgrad.data.images import ImageData, load_digits, load_image_folder, load_images
+from fxgrad.data.npz import load_arrays
+from fxgrad.data.prefetch import prefetch
+from fxgrad.data.source import Source
+from fxgrad.data.streams import from_grain, stream
+from fxgrad.data.text import load_text, windows
 from fxgrad.precision import in_precision
 from fxgrad.train.comparison import compare_training
 from fxgrad.train.history import TrainHistory
@@ -16,21 +23,31 @@ from fxgrad.weights.transfer import load_weights, save_weights
 
 __all__ = [
     "Batches",
+    "BucketedBatches",
     "ImageData",
+    "ImageFiles",
     "LearningRates",
     "LossScale",
+    "Source",
     "Summary",
+    "TextFiles",
     "TrainHistory",
     "TrainState",
     "compare_training",
     "find_learning_rate",
     "fit",
+    "from_grain",
     "in_precision",
+    "load_arrays",
     "load_digits",
     "load_image_folder",
     "load_images",
+    "load_text",
     "load_weights",
     "make_step",
+    "prefetch",
     "save_weights",
+    "stream",
     "summary",
+    "windows",
 ]
