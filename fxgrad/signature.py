@@ -142,6 +142,17 @@ class CallSignature:
         config = ((name, str(value)) for name, value in self.config.items())
         return hash((*entries, *self.forms.items(), *config, self.mesh, self.inside))
 
+    def in_words(self) -> dict[str, str]:
+        """What it holds, by path, in words that are the same in every process that calls so."""
+        words = {path: _in_words(entry) for path, entry in self.entries.items()}
+        return words | {name: str(value) for name, value in self.config.items()}
+
+
+def _in_words(entry: Entry) -> str:
+    if isinstance(entry, ArrayLeaf) and entry.sharded:
+        return f"{entry} in {entry.devices}"
+    return str(entry)
+
 
 def describe_call(
     call_shape: inspect.Signature | None,

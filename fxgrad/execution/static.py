@@ -13,6 +13,8 @@ from typing import Any
 
 import jax
 
+from fxgrad.agreed import run_agreed
+from fxgrad.agreement import are_many
 from fxgrad.compilation import Work, count_trace, heard
 from fxgrad.errors import ArgumentError, FxError
 from fxgrad.execution.explain import History
@@ -22,7 +24,8 @@ from fxgrad.execution.value_dependence import VALUE_ERRORS, explain_value_depend
 from fxgrad.limits import current_limit
 from fxgrad.paths import LEFT_OUT, bind_names, call_forms, call_shape_of
 from fxgrad.places import calling_place
-from fxgrad.signature import describe_call, unsupported_leaves
+from fxgrad.recorder import is_outermost
+from fxgrad.signature import CallSignature, describe_call, unsupported_leaves
 
 
 class _NotAllowedError(Exception):
@@ -45,7 +48,7 @@ class Static:
         call = self.counts.add_call()
         mark = heard.work
         try:
-            result = self.jitted(*args, **kwargs)
+            result = self._run_agreed(args, kwargs) if are_many() else self.jitted(*args, **kwargs)
         except _NotAllowedError:
             self.counts.add_python_run()
             self.counts.add_uncompiled(1.0)
@@ -61,6 +64,21 @@ class Static:
             work, heard.work = heard.work.since(mark), mark
             self._account(work, call, args, kwargs)
         return result
+
+    def _run_agreed(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Run; a program that is new is first compared with the other processes' programs."""
+        if not is_outermost() or jax.config.jax_disable_jit:
+            return self.jitted(*args, **kwargs)
+        return run_agreed(
+            self.jitted,
+            args,
+            kwargs,
+            name=getattr(self._fun, "__qualname__", repr(self._fun)),
+            words=lambda: self._described(args, kwargs).in_words(),
+        )
+
+    def _described(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> CallSignature:
+        return describe_call(self._call_shape, self._options.static_argnames, args, kwargs)
 
     def trace(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """The static graph for such a call, traced and not run.
@@ -85,7 +103,7 @@ class Static:
         if limit is not None:
             limit.count(work.programs)
         if is_miss:
-            signature = describe_call(self._call_shape, self._options.static_argnames, args, kwargs)
+            signature = self._described(args, kwargs)
             self._history.add(signature, work, "static", call=call, place=calling_place())
 
     def _explain(

@@ -12,6 +12,7 @@ from typing import Any, Final
 import jax
 
 from fxgrad.replay.code import Block, Literal
+from fxgrad.replay.together import current
 
 MAX_PROGRAMS: Final = 4096
 MAX_BYTES: Final = 4 << 30
@@ -38,7 +39,8 @@ class Program:
         jitted = self.jitted
         if jitted is None:
             jitted = PROGRAMS.admit(self)
-        return jitted(*inputs)
+        together = current()
+        return jitted(*inputs) if together is None else together.run(jitted, inputs)
 
 
 class Programs:
