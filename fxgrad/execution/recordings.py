@@ -112,7 +112,7 @@ class Recordings:
         is_open = not all(tree.is_closed for tree in trees)
         is_rebound = self.direct is not None and not self._captures.are(self.direct.captured)
         can_serve = not is_open or (len(trees) == 1 and trees[0].promoted is not None)
-        # With several processes, calls are told by whose arrays they have, too: only keys hold that.
+        # With several processes, calls are told by whose arrays they have, too, which jit is not.
         if not can_serve or not self._all_arrays or are_many():
             self.direct = None
         elif is_open or self.direct is None or is_rebound:

@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from fxgrad.agreed import run_agreed
+from fxgrad.agreed import Agreed
 from fxgrad.agreement import are_many
 from fxgrad.compilation import Work, count_trace, heard
 from fxgrad.errors import ArgumentError, FxError
@@ -41,6 +41,8 @@ class Static:
         self._history = history
         self._call_shape = call_shape_of(fun)
         self.counts = Counts()
+        self._name = getattr(fun, "__qualname__", repr(fun))
+        self._agreed = Agreed()
         self.jitted = jax.jit(_counting(fun, self.counts), **options.for_jit())
 
     def __call__(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -69,13 +71,17 @@ class Static:
         """Run; a program that is new is first compared with the other processes' programs."""
         if not is_outermost() or jax.config.jax_disable_jit:
             return self.jitted(*args, **kwargs)
-        return run_agreed(
-            self.jitted,
-            args,
-            kwargs,
-            name=getattr(self._fun, "__qualname__", repr(self._fun)),
-            words=lambda: self._described(args, kwargs).in_words(),
-        )
+        static: tuple[Any, ...] = ()
+        if self._options.static_argnames:
+            named = bind_names(self._call_shape, args, kwargs)
+            static = tuple(named.get(name) for name in sorted(self._options.static_argnames))
+        if not _is_hashable(static):  # the call says what is wrong
+            return self.jitted(*args, **kwargs)
+
+        def words() -> dict[str, str]:
+            return self._described(args, kwargs).in_words()
+
+        return self._agreed(self.jitted, args, kwargs, name=self._name, words=words, static=static)
 
     def _described(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> CallSignature:
         return describe_call(self._call_shape, self._options.static_argnames, args, kwargs)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import jax
 
+from fxgrad.agreed import Agreed
 from fxgrad.replay.code import Block, Literal
 from fxgrad.replay.together import current
 
@@ -25,10 +26,11 @@ _MAX_VARIANTS: Final = 2
 class Program:
     """A block, compiled when it is called; when it has been evicted, at the next call again."""
 
-    __slots__ = ("__weakref__", "block", "jitted", "nbytes", "used")
+    __slots__ = ("__weakref__", "agreed", "block", "jitted", "nbytes", "used")
 
     def __init__(self, block: Block) -> None:
         self.block = block
+        self.agreed = Agreed()
         self.jitted: Callable[..., list[Any]] | None = None
         self.used = True
         self.nbytes = _BYTES_OF_A_PROGRAM + block.size * _BYTES_OF_A_LINE
@@ -40,7 +42,7 @@ class Program:
         if jitted is None:
             jitted = PROGRAMS.admit(self)
         together = current()
-        return jitted(*inputs) if together is None else together.run(jitted, inputs)
+        return jitted(*inputs) if together is None else together.run(self.agreed, jitted, inputs)
 
 
 class Programs:

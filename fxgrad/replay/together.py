@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from fxgrad.agreed import run_agreed
+from fxgrad.agreed import Agreed
 from fxgrad.agreement import Statement, agree, are_many, processes_of
 from fxgrad.places import Place
 
@@ -68,9 +68,9 @@ class Together:
         words = {"the value": np.array2string(answer, threshold=16)}
         agree(members, Statement(topic, key, words, _DECIDE))
 
-    def run(self, jitted: Any, inputs: Sequence[Any]) -> Any:
+    def run(self, agreed: Agreed, jitted: Any, inputs: Sequence[Any]) -> Any:
         """Run a segment or a folded tree; what has to be built is compared first."""
-        return run_agreed(jitted, tuple(inputs), {}, name=self._name, words=self._words)
+        return agreed(jitted, tuple(inputs), {}, name=self._name, words=self._words)
 
 
 _current: ContextVar[Together | None] = ContextVar("fxgrad_together", default=None)
