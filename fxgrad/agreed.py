@@ -13,8 +13,9 @@ from typing import Any, Final
 import jax
 import numpy as np
 
-from fxgrad.agreement import Statement, agree
+from fxgrad.agreement import agree, group_of, processes_of
 from fxgrad.recorder import devices_of, trace_context
+from fxgrad.statements import Statement
 
 _ARRAYS: Final = (jax.Array, np.ndarray, np.generic)
 # What differs between processes that lower the same program: numbers of channels, addresses of
@@ -68,6 +69,9 @@ class Agreed:
         if key not in self._known:
             _agree_on_program(jitted.lower(*args, **kwargs), name, words)
             self._known.add(key)
+        group = group_of(processes_of(leaves))
+        if group is not None:
+            group.launch(name)
         return jitted(*args, **kwargs)
 
 

@@ -13,43 +13,29 @@ import hashlib
 import json
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any, Final
 
 import jax
 
 from fxgrad.errors import DisagreementError
 from fxgrad.recorder import coordination
+from fxgrad.statements import Statement, disagreement, first_difference
 
 SECONDS: Final = "FXGRAD_AGREEMENT_SECONDS"
 """The environment variable that says how long a process waits for the others."""
 _DEFAULT_SECONDS: Final = 300.0
 # Slices of waiting: between them Python hears signals, and behind the first it says so.
 _SLICE_SECONDS: Final = 10.0
+_POLL_SECONDS: Final = 0.1
+_PARTING_SECONDS: Final = 3.0
 _MAX_TEXT: Final = 1 << 20
-_MAX_FACTS: Final = 4
 
 _LOG: Final = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Statement:
-    """What a process says before it goes on.
-
-    Attributes:
-      topic: what it is about to do.
-      key: what must be equal in all processes.
-      words: the facts behind the key, by name; they are told where the keys differ.
-      instead: what to write instead.
-    """
-
-    topic: str
-    key: str
-    words: Mapping[str, str] = field(default_factory=dict)
-    instead: str = ""
 
 
 def are_many() -> bool:
@@ -73,17 +59,33 @@ def _processes(sharding: Any) -> frozenset[int]:
 class Group:
     """Processes that share arrays, and how often they have spoken."""
 
-    def __init__(self, members: frozenset[int], client: Any, seconds: float) -> None:
+    def __init__(
+        self, members: frozenset[int], process: int, client: Any, *, seconds: float
+    ) -> None:
         self._members = sorted(members)
         self._client = client
         self._seconds = seconds
-        self._me = jax.process_index()
+        self._me = process
         self._leader = self._members[0]
         self._count = 0
+        self._launches = 0
+        self._last = ""
         self._lock = threading.Lock()
         self._failure: DisagreementError | None = None
         name = hashlib.sha256(repr(self._members).encode()).hexdigest()[:12]
         self._folder = f"fxgrad/agreement/{name}"
+        threading.Thread(target=self._watch, name="fxgrad agreement", daemon=True).start()
+
+    def launch(self, name: str) -> None:
+        """A program of the function `name` is started. All members start the same ones.
+
+        Raises:
+          DisagreementError: as `agree` has raised it before.
+        """
+        if self._failure is not None:
+            raise self._failure
+        self._last = name
+        self._launches += 1
 
     def agree(self, statement: Statement, text: str = "") -> None:
         """Return when all have said the same. `text` is the program that it is about, if any.
@@ -95,17 +97,49 @@ class Group:
         with self._lock:
             if self._failure is not None:
                 raise self._failure
-            said, missing = self._exchange(statement)
-            if said or missing:
-                line = self._first_difference(said, text)
-                self._failure = self._error(said, missing, statement, line)
+            self._speak(statement, text)
+            if self._failure is not None:
                 raise self._failure
+
+    def _speak(self, statement: Statement, text: str = "", *, aloud: bool = False) -> None:
+        said, missing = self._exchange(statement)
+        if said or missing:
+            line = self._first_difference(said, text)
+            self._failure = disagreement(
+                said, missing, statement, process=self._me, seconds=self._seconds, line=line
+            )
+            if aloud:
+                print(f"fxgrad: {self._failure}", file=sys.stderr, flush=True)
+            self._part(said)
+
+    def _watch(self) -> None:
+        """Answer for a process that has gone past the place where the others speak.
+
+        They have something new there, and it does not. Its main thread may wait for them in a
+        program for ever, so this one speaks, and prints what the main thread cannot raise.
+        """
+        while self._failure is None:
+            number = self._count + 1
+            try:
+                call = self._client.blocking_key_value_get(
+                    f"{self._folder}/{number}/call", int(_SLICE_SECONDS * 1000)
+                )
+            except jax.errors.JaxRuntimeError as error:
+                if "DEADLINE_EXCEEDED" in str(error):
+                    continue
+                return  # the run has ended
+            while self._count < number and self._launches < int(call):
+                time.sleep(_POLL_SECONDS)
+            if self._count < number:
+                with self._lock:
+                    self._speak(Statement(f"a known program of {self._last}", ""), aloud=True)
 
     def _exchange(self, statement: Statement) -> tuple[dict[int, Statement], list[int]]:
         """What each has said and who has said nothing; nothing at all where all agree."""
         self._count += 1
         folder = f"{self._folder}/{self._count}"
         self._client.key_value_set(f"{folder}/{self._me}", json.dumps(asdict(statement)))
+        self._client.key_value_set(f"{folder}/call", str(self._launches + 1), allow_overwrite=True)
         if self._me == self._leader:
             verdict = self._collect(folder)
             self._client.key_value_set(f"{folder}/verdict", json.dumps(verdict))
@@ -149,46 +183,46 @@ class Group:
                 is_told = True
 
     def _first_difference(self, said: Mapping[int, Statement], text: str) -> str:
-        """The first line that differs in the programs of two processes, or the empty string."""
-        other = next((r for r in said if said[r].key != said[self._leader].key), None)
-        if other is None or said[other].topic != said[self._leader].topic or not text:
+        """The first line that differs in the programs of two processes that tell the same facts."""
+        first = said.get(self._leader)
+        other = next((r for r in said if first and said[r].key != first.key), None)
+        if first is None or other is None or not text:
+            return ""
+        if (said[other].topic, said[other].words) != (first.topic, first.words):
             return ""
         folder = f"{self._folder}/{self._count}/text"
         self._client.key_value_set(f"{folder}/{self._me}", json.dumps(text[:_MAX_TEXT]))
         pair = (self._leader, other)
-        texts = [self._get(f"{folder}/{r}", _SLICE_SECONDS, "an error", r) or "" for r in pair]
-        for lines in zip(*(text.splitlines() for text in texts), strict=False):
-            if lines[0] != lines[1]:
-                told = (f"`{line.strip()[:160]}`" for line in lines)
-                return "; ".join(f"process {r}: {t}" for r, t in zip(pair, told, strict=True))
-        return ""
+        texts = {r: self._get(f"{folder}/{r}", _SLICE_SECONDS, "an error", r) or "" for r in pair}
+        return first_difference(texts)
 
-    def _error(
-        self,
-        said: Mapping[int, Statement],
-        missing: list[int],
-        own: Statement,
-        line: str,
-    ) -> DisagreementError:
-        if missing:
-            others = tuple(missing)
-            topics = dict.fromkeys(s.topic for s in said.values()) or [own.topic]
-            what = (
-                f"{_named(others)} did not come to {' or '.join(topics)} within "
-                f"{self._seconds:g} s, so process {self._me} does not go on: there a program runs "
-                f"that needs every process, with the same arguments. {SECONDS} sets the time"
-            )
-        else:
-            others = tuple(r for r, s in said.items() if (s.topic, s.key) != (own.topic, own.key))
-            what = f"the processes are not about to do the same. {_told(said)}"
-            what += f". The first line that differs: {line}" if line else ""
-        return DisagreementError(
-            f"{what}.{own.instead and ' ' + own.instead}", process=self._me, others=others
-        )
+    def _part(self, heard: Iterable[int]) -> None:
+        """Let all read what went wrong before the leader, which may hold the store, is gone."""
+        folder = f"{self._folder}/{self._count}/read"
+        self._client.key_value_set(f"{folder}/{self._me}", "true")
+        end = time.monotonic() + _PARTING_SECONDS
+        for member in heard if self._me == self._leader else ():
+            self._get(f"{folder}/{member}", end - time.monotonic(), "its end", member)
 
 
 _groups: dict[tuple[int, frozenset[int]], Group] = {}
 _groups_lock: Final = threading.Lock()
+
+
+def group_of(members: frozenset[int]) -> Group | None:
+    """The one group of these processes; None where this is no run of several."""
+    client = coordination()
+    if client is None or len(members) < 2:
+        return None
+    group = _groups.get((id(client), members))
+    if group is None:
+        seconds = float(os.environ.get(SECONDS) or _DEFAULT_SECONDS)
+        with _groups_lock:
+            group = _groups.get((id(client), members))
+            if group is None:
+                group = Group(members, jax.process_index(), client, seconds=seconds)
+                _groups[id(client), members] = group
+    return group
 
 
 def agree(members: frozenset[int], statement: Statement, text: str = "") -> None:
@@ -197,42 +231,6 @@ def agree(members: frozenset[int], statement: Statement, text: str = "") -> None
     Raises:
       DisagreementError: another one has said something else, or nothing for too long.
     """
-    client = coordination()
-    if client is None or len(members) < 2:
-        return
-    with _groups_lock:
-        group = _groups.get((id(client), members))
-        if group is None:
-            seconds = float(os.environ.get(SECONDS) or _DEFAULT_SECONDS)
-            group = _groups[id(client), members] = Group(members, client, seconds)
-    group.agree(statement, text)
-
-
-def _told(said: Mapping[int, Statement]) -> str:
-    """What differs in what was said: the topics, or the facts, or no more than the keys."""
-    topics = _by_value({process: s.topic for process, s in said.items()})
-    if len(topics) > 1:
-        return "; ".join(f"{_named(who)} comes to {topic}" for topic, who in topics.items())
-    (topic,) = topics
-    names = dict.fromkeys(name for s in said.values() for name in s.words)
-    facts = []
-    for name in names:
-        values = _by_value({r: s.words.get(name, "left out") for r, s in said.items()})
-        if len(values) > 1:
-            told = ", ".join(f"{value} on {_named(who)}" for value, who in values.items())
-            facts.append(f"{name}: {told}")
-    more = f" (and {len(facts) - _MAX_FACTS} more)" if len(facts) > _MAX_FACTS else ""
-    return f"Before {topic}: {'; '.join(facts[:_MAX_FACTS]) or 'other operations'}{more}"
-
-
-def _by_value(said: Mapping[int, str]) -> dict[str, list[int]]:
-    groups: dict[str, list[int]] = {}
-    for process, value in said.items():
-        groups.setdefault(value, []).append(process)
-    return groups
-
-
-def _named(processes: Iterable[int]) -> str:
-    numbers = sorted(processes)
-    few = ", ".join(map(str, numbers[:8])) + (" …" if len(numbers) > 8 else "")
-    return f"process {few}" if len(numbers) == 1 else f"processes {few}"
+    group = group_of(members)
+    if group is not None:
+        group.agree(statement, text)

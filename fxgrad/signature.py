@@ -144,14 +144,11 @@ class CallSignature:
 
     def in_words(self) -> dict[str, str]:
         """What it holds, by path, in words that are the same in every process that calls so."""
-        words = {path: _in_words(entry) for path, entry in self.entries.items()}
+        words = {path: str(entry) for path, entry in self.entries.items()}
+        for path, entry in self.entries.items():
+            if isinstance(entry, ArrayLeaf) and entry.sharded:  # else it tells a device of its own
+                words[f"the sharding of {path}"] = entry.devices
         return words | {name: str(value) for name, value in self.config.items()}
-
-
-def _in_words(entry: Entry) -> str:
-    if isinstance(entry, ArrayLeaf) and entry.sharded:
-        return f"{entry} in {entry.devices}"
-    return str(entry)
 
 
 def describe_call(

@@ -158,7 +158,11 @@ class Replay:
         call = _Call(args, kwargs, leaves, structure, self._recordings.key(structure, leaves))
         if not are_many():
             return self._serve(call, direct)
-        with speaking(Together(self._name, leaves, lambda: self._described(call).in_words())):
+
+        def words() -> dict[str, str]:
+            return self._history.in_words(self._described(call))
+
+        with speaking(Together(self._name, leaves, words)):
             return self._serve(call, direct)
 
     def _serve(self, call: _Call, direct: Literal["not tried", "missed", "refused"]) -> Any:

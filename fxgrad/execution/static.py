@@ -79,7 +79,7 @@ class Static:
             return self.jitted(*args, **kwargs)
 
         def words() -> dict[str, str]:
-            return self._described(args, kwargs).in_words()
+            return self._history.in_words(self._described(args, kwargs))
 
         return self._agreed(self.jitted, args, kwargs, name=self._name, words=words, static=static)
 

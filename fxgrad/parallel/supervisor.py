@@ -34,6 +34,7 @@ _SETTLE_SECONDS: Final = 0.5
 _TELL_SECONDS: Final = 1.0
 _KEPT_LINES: Final = 400
 _TOLD_LINES: Final = 40
+_FIRST_LINES: Final = 8
 _COLORS: Final = (36, 33, 35, 32, 34, 31)
 _HOST_DEVICES: Final = "--xla_force_host_platform_device_count="
 _FRAME: Final = re.compile(r'  File "(.+)", line (\d+) in (.+)')
@@ -117,9 +118,10 @@ class Rank:
         """The last traceback that it has printed, indented, or the empty string."""
         lines = list(self.errors)
         starts = [n for n, line in enumerate(lines) if _TRACEBACK.match(line)]
-        return (
-            "\n".join(f"  {line}" for line in lines[starts[-1] :][:_TOLD_LINES]) if starts else ""
-        )
+        told = lines[starts[-1] :] if starts else []
+        if len(told) > _TOLD_LINES:
+            told = [*told[:_FIRST_LINES], "…", *told[_FIRST_LINES - _TOLD_LINES :]]
+        return "\n".join(f"  {line}" for line in told)
 
     @property
     def stands_at(self) -> str:

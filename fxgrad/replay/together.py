@@ -19,8 +19,9 @@ from typing import Any, Final
 import numpy as np
 
 from fxgrad.agreed import Agreed
-from fxgrad.agreement import Statement, agree, are_many, processes_of
+from fxgrad.agreement import agree, are_many, processes_of
 from fxgrad.places import Place
+from fxgrad.statements import Statement
 
 _DECIDE: Final = (
     "Decide by a value that is computed from the arrays of all processes, such as a mean over the "
