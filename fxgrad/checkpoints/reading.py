@@ -107,6 +107,7 @@ def _state(manifest: Manifest, folder: Path, like: Any, *, strict: bool) -> Any:
         {leaf.path: leaf for leaf in manifest.leaves},
         {path: describe(path, leaf, folder=folder) for path, leaf in wanted},
         strict=strict,
+        needed={path for path, leaf in wanted if isinstance(leaf, jax.ShapeDtypeStruct)},
         path=folder,
         step=manifest.step,
     )
