@@ -1,5 +1,6 @@
 """Training: state, steps, loops and data, joined from JAX, Optax and NumPy."""
 
+from fxgrad.checkpoints import Checkpoints
 from fxgrad.data.batches import Batches
 from fxgrad.data.images import ImageData, load_digits, load_image_folder, load_images
 from fxgrad.train.comparison import compare_training
@@ -10,6 +11,7 @@ from fxgrad.train.step import make_step
 
 __all__ = [
     "Batches",
+    "Checkpoints",
     "ImageData",
     "TrainHistory",
     "TrainState",
