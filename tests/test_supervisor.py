@@ -203,7 +203,8 @@ def test_the_supervisor_has_nothing_of_jax_in_it(tmp_path):
         "import runpy, sys\n"
         f"sys.argv = ['supervisor', {json.dumps(json.dumps({'script': str(script)}))}]\n"
         f"try:\n    runpy.run_path({SUPERVISOR!r}, run_name='__main__')\n"
-        "except SystemExit as end:\n    print(end.code, 'jax' in sys.modules, 'fxgrad' in sys.modules)"
+        "except SystemExit as end:\n"
+        "    print(end.code, 'jax' in sys.modules, 'fxgrad' in sys.modules)"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG)
     assert ran.stdout == "0 False False\n", ran.stderr
