@@ -8,6 +8,8 @@ compared with the n-th of the others. When they speak is for `execution` and `re
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import functools
 import hashlib
 import json
@@ -34,6 +36,8 @@ _SLICE_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.1
 _PARTING_SECONDS: Final = 3.0
 _MAX_TEXT: Final = 1 << 20
+
+_ENDED: Final = "ended"
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -74,7 +78,11 @@ class Group:
         self._failure: DisagreementError | None = None
         name = hashlib.sha256(repr(self._members).encode()).hexdigest()[:12]
         self._folder = f"fxgrad/agreement/{name}"
-        threading.Thread(target=self._watch, name="fxgrad agreement", daemon=True).start()
+        self._watched = 1
+        self._watch_thread = threading.Thread(target=self._watch, name="agreement", daemon=True)
+        self._watch_thread.start()
+        # A thread that is waiting in C++ when Python ends takes the process down with it.
+        atexit.register(self._end)
 
     def launch(self, name: str) -> None:
         """A program of the function `name` is started. All members start the same ones.
@@ -119,7 +127,7 @@ class Group:
         program for ever, so this one speaks, and prints what the main thread cannot raise.
         """
         while self._failure is None:
-            number = self._count + 1
+            self._watched = number = self._count + 1
             try:
                 call = self._client.blocking_key_value_get(
                     f"{self._folder}/{number}/call", int(_SLICE_SECONDS * 1000)
@@ -128,11 +136,20 @@ class Group:
                 if "DEADLINE_EXCEEDED" in str(error):
                     continue
                 return  # the run has ended
+            if call == _ENDED:
+                return
             while self._count < number and self._launches < int(call):
                 time.sleep(_POLL_SECONDS)
             if self._count < number:
                 with self._lock:
                     self._speak(Statement(f"a known program of {self._last}", ""), aloud=True)
+
+    def _end(self) -> None:
+        """Wake the watching threads: a process that ends starts nothing more with the others."""
+        with contextlib.suppress(jax.errors.JaxRuntimeError):
+            key = f"{self._folder}/{self._watched}/call"
+            self._client.key_value_set(key, _ENDED, allow_overwrite=True)
+        self._watch_thread.join(timeout=_PARTING_SECONDS)
 
     def _exchange(self, statement: Statement) -> tuple[dict[int, Statement], list[int]]:
         """What each has said and who has said nothing; nothing at all where all agree."""

@@ -146,6 +146,7 @@ class Rank:
                 self.errors.append(line)
             with _output_lock, contextlib.suppress(BrokenPipeError):
                 print(f"{prefix}{line}", file=stream, flush=True)
+        pipe.close()
 
     def _wait(self, events: Any) -> None:
         self.status = self._process.wait()
@@ -197,9 +198,11 @@ class Round:
                 event = None
             if isinstance(event, int):
                 self._tell_all(event)
-            elif isinstance(event, Rank) and event.status not in (0, RESUMABLE):
+            elif event not in self._ranks:  # nothing has come, or the end of an earlier round
+                pass
+            elif event.status not in (0, RESUMABLE):
                 return lambda: self._failed(event)
-            elif isinstance(event, Rank) and event.status == RESUMABLE:
+            elif event.status == RESUMABLE:
                 self._end_by = min(self._end_by, time.monotonic() + self._plan.save_seconds)
             problem = self._problem()
             if problem:

@@ -1,6 +1,7 @@
 """A training by a hand-written loop, the same for one process and for many; faults on request."""
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -18,11 +19,13 @@ import numpy as np  # noqa: E402
 from jax.sharding import Mesh, NamedSharding, PartitionSpec  # noqa: E402
 
 import fxgrad as fx  # noqa: E402
+from fxgrad import train  # noqa: E402
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--mode", default="static")
 parser.add_argument("--steps", type=int, default=6)
 parser.add_argument("--out")
+parser.add_argument("--checkpoints")
 parser.add_argument("--fault", default="")
 parser.add_argument("--at", type=int, default=3)
 parser.add_argument("--by", type=int, default=1)
@@ -103,12 +106,24 @@ if options.fault == "paths":
         own = jnp.float32(1 - 2 * is_faulty(number))
         by_own_value(w, own)
     sys.exit(0)
-for number in range(options.steps):
-    batch = {name: rows(value) for name, value in batch_of(number).items()}
-    w, loss = do_fault(number, w, batch)
-    losses.append(float(loss))
-    if place.is_first:
-        print(f"step {number}: {losses[-1]:.6f}")
+first, saves = 0, contextlib.nullcontext()
+if options.checkpoints:
+    saves = train.Checkpoints(options.checkpoints)
+    if saves.steps():
+        restored = saves.restore({"w": w})
+        first, w, losses = restored.step, restored.state["w"], list(restored.record["losses"])
+        print(f"resumed at {first}")
+with saves:
+    for number in range(first, options.steps):
+        batch = {name: rows(value) for name, value in batch_of(number).items()}
+        w, loss = do_fault(number, w, batch)
+        losses.append(float(loss))
+        if options.checkpoints:
+            saves.save({"w": w}, step=number + 1, record={"losses": losses})
+            if options.fault == "kill in save" and is_faulty(number):
+                os.kill(os.getpid(), signal.SIGKILL)
+        if place.is_first:
+            print(f"step {number}: {losses[-1]:.6f}")
 if place.is_first and options.out:
     stats = step.stats()
     found = {"losses": losses, "w": np.asarray(w).tolist(), "programs": stats.programs}
