@@ -14,6 +14,10 @@ from fxgrad.errors import DisagreementError
 
 NEWS: Final = "what is new"
 """The name, among the words of a statement, of how a call differs from earlier ones."""
+_ALONE: Final = (
+    "To work with a shared array in one process alone, take its own copy: numpy.asarray(array), or "
+    "array.addressable_data(0)."
+)
 _MAX_FACTS: Final = 4
 _MAX_SHOWN: Final = 100
 
@@ -61,11 +65,12 @@ def disagreement(
             f"{named(others)} did not come to {' or '.join(topics)} within {seconds:g} s, so "
             f"process {process} does not go on: there a program runs that needs every process"
         )
+        instead = _ALONE
     else:
         others = tuple(r for r, s in said.items() if (s.topic, s.key) != (own.topic, own.key))
         what = f"the processes are not about to do the same: {_told(said)}"
         what += f"; the first line that differs: {line}" if line else ""
-    instead = own.instead or next((s.instead for s in said.values() if s.instead), "")
+        instead = own.instead or next((s.instead for s in said.values() if s.instead), "")
     return DisagreementError(f"{what}. {instead}".rstrip(), process=process, others=others)
 
 

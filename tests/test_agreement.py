@@ -130,6 +130,7 @@ def test_a_process_that_does_not_come_is_named_by_all_that_wait(absent, monkeypa
     errors = at_once(*(saying(group, "a new program of step") for group in present))
     assert [error.others for error in errors] == [(absent,)] * 2
     assert f"process {absent} did not come to a new program of step within 0.5 s" in str(errors[0])
+    assert "take its own copy" in str(errors[0])
 
 
 @pytest.mark.parametrize("ahead", [0, 1])

@@ -25,7 +25,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="its own arguments")
     parser.add_argument("--processes", type=positive, default=1, help="how many (1)")
     parser.add_argument(
-        "--restarts", type=int, default=0, help="start all again after so many failures (0)"
+        "--restarts", type=_count, default=0, help="start all again after so many failures (0)"
     )
     parser.add_argument("--devices-per-process", type=positive, help="of this machine (all)")
     parser.add_argument(
@@ -44,6 +44,10 @@ def add_parser(subparsers: Any) -> None:
         help="how long processes have to save and end when they are told to (%(default)g)",
     )
     parser.set_defaults(run=run)
+
+
+def _count(text: str) -> int:
+    return positive(str(int(text) + 1)) - 1
 
 
 def run(options: argparse.Namespace) -> int:
