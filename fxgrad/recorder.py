@@ -28,13 +28,14 @@ from fxgrad.places import Frame, Place, place_of_frames
 try:
     from jax._src import config as _config
     from jax._src import core as _core
+    from jax._src import distributed as _distributed
     from jax._src import linear_util as _lu
     from jax._src import source_info_util
     from jax._src.interpreters import partial_eval as _pe
     from jax._src.lax import lax as _lax
 except ImportError as error:  # a JAX that keeps these elsewhere: `self_check` says so
     _import_error: ImportError | None = error
-    _config = _core = _lax = _lu = _pe = source_info_util = cast(Any, None)
+    _config = _core = _distributed = _lax = _lu = _pe = source_info_util = cast(Any, None)
 else:
     _import_error = None
 
@@ -580,6 +581,20 @@ def positions_of(source: Any) -> tuple[tuple[Any, int], ...]:
     """The code and the instruction of each frame behind an operation, innermost first."""
     traceback = source.traceback
     return () if traceback is None else tuple(zip(*traceback.raw_frames(), strict=True))
+
+
+def coordination() -> Any:
+    """The client of the key-value store that the processes of a run share.
+
+    None in a run of one process, and in one of many that JAX has not been told to coordinate.
+    """
+    state = _distributed and _distributed.global_state
+    return state.client if state and state.num_processes > 1 else None
+
+
+def devices_of(lowered: Any) -> tuple[Any, ...]:
+    """The devices that a lowered program is for, in order; none where this JAX does not tell."""
+    return tuple(getattr(getattr(lowered, "_lowering", None), "_device_list", None) or ())
 
 
 def trace_context() -> Any:

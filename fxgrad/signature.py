@@ -142,6 +142,14 @@ class CallSignature:
         config = ((name, str(value)) for name, value in self.config.items())
         return hash((*entries, *self.forms.items(), *config, self.mesh, self.inside))
 
+    def in_words(self) -> dict[str, str]:
+        """What it holds, by path, in words that are the same in every process that calls so."""
+        words = {path: str(entry) for path, entry in self.entries.items()}
+        for path, entry in self.entries.items():
+            if isinstance(entry, ArrayLeaf) and entry.sharded:  # else it tells a device of its own
+                words[f"the sharding of {path}"] = entry.devices
+        return words | {name: str(value) for name, value in self.config.items()}
+
 
 def describe_call(
     call_shape: inspect.Signature | None,

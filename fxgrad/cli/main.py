@@ -8,11 +8,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from fxgrad.cli import compare, demo, doctor, explain, graph
+from fxgrad.cli import compare, demo, doctor, explain, graph, train
 from fxgrad.comparison.environment import version_of
 from fxgrad.errors import FxError
 
-COMMANDS = (demo, compare, explain, graph, doctor)
+COMMANDS = (demo, train, compare, explain, graph, doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

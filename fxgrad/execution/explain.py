@@ -19,6 +19,7 @@ from fxgrad.modes import Mode
 from fxgrad.places import Place
 from fxgrad.replay.decisions import Decision
 from fxgrad.signature import CallSignature
+from fxgrad.statements import NEWS
 
 Cause = Literal["first call", "changed call", "remade function", "same call again"]
 
@@ -186,6 +187,11 @@ class History:
         with self._lock:
             earlier = self._signatures[-_COMPARED:]
         return _nearest(earlier, signature)[1] if earlier else ()
+
+    def in_words(self, signature: CallSignature) -> dict[str, str]:
+        """A call for other processes: its facts, and how it differs from an earlier one."""
+        news = "; ".join(map(str, self.differences_from_nearest(signature)))
+        return {**signature.in_words(), NEWS: news}
 
     def add_fallback(self, reason: str, instead: str = "") -> None:
         """Remember why calls do not run as the mode promises, and what to write instead."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
@@ -9,12 +10,15 @@ from typing import Any, Final
 
 import jax
 
+from fxgrad.agreement import are_many
 from fxgrad.execution.captures import Captures
 from fxgrad.execution.direct import Direct, may_be_a_number
 from fxgrad.execution.options import UNSET, Options
 from fxgrad.execution.replayable import leaf_key
 from fxgrad.recorder import is_tracer, trace_context
+from fxgrad.replay.ownership import own_decision
 from fxgrad.replay.promotion import Tree
+from fxgrad.replay.together import owners
 from fxgrad.replay.tree import Node
 
 MAX_TREES: Final = 256
@@ -51,7 +55,7 @@ class Recordings:
     def key(self, structure: Any, leaves: Sequence[Any]) -> Hashable:
         """What a call is told by: all that a path may depend on besides values."""
         signature = [leaf.aval if type(leaf) in _JAX_ARRAYS else _leaf_key(leaf) for leaf in leaves]
-        return (structure, trace_context(), self._captures.key(), *signature)
+        return (structure, trace_context(), self._captures.key(), *owners(leaves), *signature)
 
     def get(self, key: Hashable) -> Tree | None:
         """The tree of a key."""
@@ -75,7 +79,9 @@ class Recordings:
         `captured` is what the function captured when it was called.
         """
         avals = [jax.typeof(array) for array in arrays]
-        tree = Tree(root, avals, forwards=not self._options.donate_argnames)
+        refuse = functools.partial(own_decision, owners=owners(arrays))
+        forwards = not self._options.donate_argnames
+        tree = Tree(root, avals, forwards=forwards, refuse=refuse)
         with self._lock:
             self._trees.setdefault(key, tree)
             self._held[key] = captured  # so that no identity in the key returns
@@ -106,7 +112,8 @@ class Recordings:
         is_open = not all(tree.is_closed for tree in trees)
         is_rebound = self.direct is not None and not self._captures.are(self.direct.captured)
         can_serve = not is_open or (len(trees) == 1 and trees[0].promoted is not None)
-        if not can_serve or not self._all_arrays:
+        # With several processes, calls are told by whose arrays they have, too, which jit is not.
+        if not can_serve or not self._all_arrays or are_many():
             self.direct = None
         elif is_open or self.direct is None or is_rebound:
             self._rebound += is_rebound

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import jax
 
+from fxgrad.agreement import are_many
 from fxgrad.compilation import Work, count_trace, heard
 from fxgrad.errors import ImpureWarning, ModeError
 from fxgrad.execution.advice import PLAIN_OUTPUT, PURE, REPEATING
@@ -34,6 +35,7 @@ from fxgrad.replay.pending import ImpureError, OutputError
 from fxgrad.replay.promotion import Tree
 from fxgrad.replay.self_check import self_check
 from fxgrad.replay.session import WHOLE, Session
+from fxgrad.replay.together import Together, current, speaking
 from fxgrad.replay.tree import Walk, walk
 from fxgrad.signature import CallSignature, describe_call
 
@@ -153,9 +155,19 @@ class Replay:
             leaves, structure = jax.tree.flatten((args, kwargs))
         except ValueError:  # a dict whose keys cannot be sorted
             return self._run_eagerly(args, kwargs)
-        key = self._recordings.key(structure, leaves)
-        tree = self._recordings.get(key)
-        call = _Call(args, kwargs, leaves, structure, key)
+        call = _Call(args, kwargs, leaves, structure, self._recordings.key(structure, leaves))
+        if not are_many():
+            return self._serve(call, direct)
+
+        def words() -> dict[str, str]:
+            return self._history.in_words(self._described(call))
+
+        with speaking(Together(self._name, leaves, words)):
+            return self._serve(call, direct)
+
+    def _serve(self, call: _Call, direct: Literal["not tried", "missed", "refused"]) -> Any:
+        """Serve a call by the tree that is recorded for it, or record one."""
+        leaves, tree = call.leaves, self._recordings.get(call.key)
         if tree is None:
             return self._run_new(call)
         if direct == "refused":
@@ -184,6 +196,7 @@ class Replay:
             return self._run_eagerly(call.args, call.kwargs)
         mark = heard.work
         call = dataclasses.replace(call, captured=self._recordings.captured())
+        _record_together(call.captured)
         try:
             result = self._run_python(call, Walk({}), call.arrays())
             return self._run_whole(call) if result is WHOLE else result
@@ -224,6 +237,7 @@ class Replay:
             return last.output.build(walked.values)
         is_known = last.guard is None or last.eager_from_here
         records = bool(is_known) or self._may_record(lambda: f"a new value at {last.place}")
+        _record_together(())
         return self._run_python(call, walked, arrays, records=records)
 
     def _compile(self, call: _Call, tree: Tree) -> None:
@@ -305,3 +319,11 @@ class Replay:
         place = calling_place()
         if place is not None:
             warnings.warn_explicit(words, ImpureWarning, place.filename, place.lineno)
+
+
+def _record_together(captured: tuple[Any, ...]) -> None:
+    """Go on to record when the other processes do, if arrays of theirs are in play."""
+    together = current()
+    if together is not None:
+        together.also(jax.tree.leaves(captured))
+        together.record()

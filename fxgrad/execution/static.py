@@ -13,6 +13,8 @@ from typing import Any
 
 import jax
 
+from fxgrad.agreed import Agreed
+from fxgrad.agreement import are_many
 from fxgrad.compilation import Work, count_trace, heard
 from fxgrad.errors import ArgumentError, FxError
 from fxgrad.execution.explain import History
@@ -22,7 +24,8 @@ from fxgrad.execution.value_dependence import VALUE_ERRORS, explain_value_depend
 from fxgrad.limits import current_limit
 from fxgrad.paths import LEFT_OUT, bind_names, call_forms, call_shape_of
 from fxgrad.places import calling_place
-from fxgrad.signature import describe_call, unsupported_leaves
+from fxgrad.recorder import is_outermost
+from fxgrad.signature import CallSignature, describe_call, unsupported_leaves
 
 
 class _NotAllowedError(Exception):
@@ -38,6 +41,8 @@ class Static:
         self._history = history
         self._call_shape = call_shape_of(fun)
         self.counts = Counts()
+        self._name = getattr(fun, "__qualname__", repr(fun))
+        self._agreed = Agreed()
         self.jitted = jax.jit(_counting(fun, self.counts), **options.for_jit())
 
     def __call__(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -45,7 +50,7 @@ class Static:
         call = self.counts.add_call()
         mark = heard.work
         try:
-            result = self.jitted(*args, **kwargs)
+            result = self._run_agreed(args, kwargs) if are_many() else self.jitted(*args, **kwargs)
         except _NotAllowedError:
             self.counts.add_python_run()
             self.counts.add_uncompiled(1.0)
@@ -61,6 +66,25 @@ class Static:
             work, heard.work = heard.work.since(mark), mark
             self._account(work, call, args, kwargs)
         return result
+
+    def _run_agreed(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Run; a program that is new is first compared with the other processes' programs."""
+        if not is_outermost() or jax.config.jax_disable_jit:
+            return self.jitted(*args, **kwargs)
+        static: tuple[Any, ...] = ()
+        if self._options.static_argnames:
+            named = bind_names(self._call_shape, args, kwargs)
+            static = tuple(named.get(name) for name in sorted(self._options.static_argnames))
+        if not _is_hashable(static):  # the call says what is wrong
+            return self.jitted(*args, **kwargs)
+
+        def words() -> dict[str, str]:
+            return self._history.in_words(self._described(args, kwargs))
+
+        return self._agreed(self.jitted, args, kwargs, name=self._name, words=words, static=static)
+
+    def _described(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> CallSignature:
+        return describe_call(self._call_shape, self._options.static_argnames, args, kwargs)
 
     def trace(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """The static graph for such a call, traced and not run.
@@ -85,7 +109,7 @@ class Static:
         if limit is not None:
             limit.count(work.programs)
         if is_miss:
-            signature = describe_call(self._call_shape, self._options.static_argnames, args, kwargs)
+            signature = self._described(args, kwargs)
             self._history.add(signature, work, "static", call=call, place=calling_place())
 
     def _explain(

@@ -11,7 +11,9 @@ from typing import Any, Final
 
 import jax
 
+from fxgrad.agreed import Agreed
 from fxgrad.replay.code import Block, Literal
+from fxgrad.replay.together import current
 
 MAX_PROGRAMS: Final = 4096
 MAX_BYTES: Final = 4 << 30
@@ -24,10 +26,11 @@ _MAX_VARIANTS: Final = 2
 class Program:
     """A block, compiled when it is called; when it has been evicted, at the next call again."""
 
-    __slots__ = ("__weakref__", "block", "jitted", "nbytes", "used")
+    __slots__ = ("__weakref__", "agreed", "block", "jitted", "nbytes", "used")
 
     def __init__(self, block: Block) -> None:
         self.block = block
+        self.agreed = Agreed()
         self.jitted: Callable[..., list[Any]] | None = None
         self.used = True
         self.nbytes = _BYTES_OF_A_PROGRAM + block.size * _BYTES_OF_A_LINE
@@ -38,7 +41,8 @@ class Program:
         jitted = self.jitted
         if jitted is None:
             jitted = PROGRAMS.admit(self)
-        return jitted(*inputs)
+        together = current()
+        return jitted(*inputs) if together is None else together.run(self.agreed, jitted, inputs)
 
 
 class Programs:

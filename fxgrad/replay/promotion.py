@@ -7,7 +7,7 @@ some calls have gone down it since it last grew, and after each time it waits fo
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import jax
@@ -42,6 +42,8 @@ class Promoted:
 class Tree:
     """The recorded paths of one call signature, as segments and as one program.
 
+    `refuse` gives a reason not to fold them, or the empty string.
+
     Attributes:
       root: the first segment.
       argument_count: how many arrays it takes.
@@ -49,13 +51,21 @@ class Tree:
       refusal: why the tree was not folded when it was last tried, or the empty string.
     """
 
-    def __init__(self, root: Node, avals: Sequence[Any], *, forwards: bool) -> None:
+    def __init__(
+        self,
+        root: Node,
+        avals: Sequence[Any],
+        *,
+        forwards: bool,
+        refuse: Callable[[Node], str] = lambda _: "",
+    ) -> None:
         self.root = root
         self.argument_count = len(avals)
         self.promoted: Promoted | None = None
         self.refusal = ""
         self._avals = tuple(avals)
         self._forwards = forwards
+        self._refuse = refuse
         self._lock = threading.Lock()
         self._calls = 0
         self._patience = FIRST_PATIENCE
@@ -100,6 +110,9 @@ class Tree:
         try:
             if _share_served(self.root) < _MIN_SHARE_SERVED:
                 raise UnfoldableError("most calls would still need Python")
+            refusal = self._refuse(self.root)
+            if refusal:
+                raise UnfoldableError(refusal)
             folded = fold(self.root, self._avals, forwards=self._forwards)
             if self.root.guard is not None:
                 _check(folded, self._avals)

@@ -31,6 +31,7 @@ from fxgrad.recorder import (
 from fxgrad.replay.code import operands_of
 from fxgrad.replay.pending import ImpureError, OutputError, Pending
 from fxgrad.replay.structure import PLAIN, Step, constant_key, is_same_array
+from fxgrad.replay.together import current
 from fxgrad.replay.tree import Log, Node, Output, Walk, guard_key, is_kept
 
 # A guard that keeps seeing new values, such as a logged loss, must not fill the table.
@@ -138,7 +139,9 @@ class Session:
         if slot in self._constants:
             answer = np.asarray(self._constant(slot))
         elif self._live:
-            answer = np.asarray(self.value(slot))
+            value = self.value(slot)
+            answer = np.asarray(value)
+            self._compare(value, answer)
         elif self._following is not None:
             answer = self._follow(slot)
         else:
@@ -196,9 +199,18 @@ class Session:
         self._hang_in(node)
         answer = np.asarray(self._values[slot])
         self.host_reads += 1
+        self._compare(self._values[slot], answer)
         self._answers.append(answer)
         self._branch_off(node, answer.nbytes)
         return answer
+
+    def _compare(self, value: Any, answer: np.ndarray) -> None:
+        """Go on only if all processes have this answer, where there are several."""
+        together = current()
+        if together is not None:
+            together.also(value for _, value in self._captures.values())
+            with running():
+                together.decide(value, answer, calling_place())
 
     def _branch_off(self, node: Node, nbytes: int) -> None:
         """From here on all is new, or live if no more is to be recorded here."""

@@ -18,6 +18,7 @@ from fxgrad.places import Place
 from fxgrad.recorder import Slot
 from fxgrad.replay.program import Program
 from fxgrad.replay.structure import Step
+from fxgrad.replay.together import current
 
 _KEPT_BYTES: Final = 64
 
@@ -155,6 +156,7 @@ def walk(root: Node, arguments: Sequence[Any]) -> Walk:
     """Go down the tree as far as values seen before lead."""
     walked = Walk({})
     walked.give_arguments(arguments)
+    together = current()
     node: Node | None = root
     while node is not None:
         node.run(walked.values)
@@ -164,6 +166,9 @@ def walk(root: Node, arguments: Sequence[Any]) -> Walk:
         answer = np.asarray(walked.values[node.guard])
         walked.answers.append(answer)
         walked.host_reads += 1
+        if together is not None:
+            together.also(node.captured.values())
+            together.decide(walked.values[node.guard], answer, node.place)
         node = node.children.get(guard_key(answer))
     return walked
 

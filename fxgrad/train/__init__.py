@@ -1,5 +1,6 @@
 """Training: state, steps, loops and data, joined from JAX, Optax and NumPy."""
 
+from fxgrad.checkpoints import Checkpoints
 from fxgrad.data.batches import Batches
 from fxgrad.data.bucketed import BucketedBatches
 from fxgrad.data.files import ImageFiles, TextFiles
@@ -24,6 +25,7 @@ from fxgrad.weights.transfer import load_weights, save_weights
 __all__ = [
     "Batches",
     "BucketedBatches",
+    "Checkpoints",
     "ImageData",
     "ImageFiles",
     "LearningRates",

@@ -1,0 +1,87 @@
+"""One writer at a time: a lock on a file of the folder, which ends with the process that has it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import weakref
+from pathlib import Path
+from typing import Any, Final
+
+from fxgrad.errors import CheckpointError
+
+try:
+    import fcntl
+except ImportError:  # a system without flock
+    fcntl = None
+
+LOCK: Final = "writer.lock"
+_LARGEST_BYTES: Final = 4096
+
+
+class WriterLock:
+    """The right to write into a folder, held until `release` or the end of the process.
+
+    Raises:
+      CheckpointError: another writer holds it, in this process or in any other.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if fcntl is None:
+            raise CheckpointError(
+                "Checkpoints need flock to keep a second writer out, and this system has none.",
+                path=folder,
+            )
+        self._descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = _holder(self._descriptor)
+            os.close(self._descriptor)
+            raise CheckpointError(
+                f"{folder} is being written by {holder}. Wait until it ends, or save into another "
+                "folder.",
+                path=folder,
+            ) from error
+        _write(self._descriptor, {"pid": os.getpid(), "host": socket.gethostname()})
+        _held.add(self)
+
+    def release(self) -> None:
+        """Let the next writer in."""
+        _held.discard(self)
+        if self._descriptor >= 0:
+            os.ftruncate(self._descriptor, 0)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def forget(self) -> None:
+        """Close a copy that a forked process has: the lock stays with its parent alone."""
+        os.close(self._descriptor)
+        self._descriptor = -1
+
+
+_held: Final[weakref.WeakSet[WriterLock]] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for lock in list(_held):
+        lock.forget()
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
+
+
+def _write(descriptor: int, holder: dict[str, Any]) -> None:
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+
+
+def _holder(descriptor: int) -> str:
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        holder = json.loads(os.pread(descriptor, _LARGEST_BYTES, 0))
+        return f"process {holder['pid']} on {holder['host']}"
+    return "another process"
