@@ -14,8 +14,12 @@ from fxgrad.limits import assert_no_new_paths, max_programs
 from fxgrad.logs import log, logs
 from fxgrad.models.model import Model, from_flax
 from fxgrad.modes import mode
+from fxgrad.shapes.buckets import Buckets
+from fxgrad.shapes.padding import mask, pad
+from fxgrad.shapes.plan import plan_buckets
 
 __all__ = [
+    "Buckets",
     "Comparison",
     "Divergence",
     "Function",
@@ -31,7 +35,10 @@ __all__ = [
     "graph",
     "log",
     "logs",
+    "mask",
     "max_programs",
     "memory",
     "mode",
+    "pad",
+    "plan_buckets",
 ]

@@ -109,6 +109,22 @@ class DataError(FxError, ValueError):
         self.field = field
 
 
+class BucketError(FxError, ValueError):
+    """An array is longer than the size that it should be padded to.
+
+    Attributes:
+      path: where it stands, in the words of the call: ``batch['tokens']``.
+      size: its length.
+      largest: the largest size that there is.
+    """
+
+    def __init__(self, message: str, *, path: str, size: int, largest: int) -> None:
+        super().__init__(message)
+        self.path = path
+        self.size = size
+        self.largest = largest
+
+
 class CheckpointError(FxError, ValueError):
     """A checkpoint is damaged, is not what the training needs, or its folder is in use.
 

@@ -1,13 +1,10 @@
 """Images: labelled handwriting (or clothes) of 28×28 pixels, from scikit-learn or from a folder.
 
-Nothing is fetched. The IDX format belongs to `idx`; cutting into batches belongs to `batches`.
+Nothing is fetched. The formats belong to `idx` and `npz`, cutting into batches to `batches`.
 """
 
 from __future__ import annotations
 
-import io
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from fxgrad.data.idx import read_idx
+from fxgrad.data.npz import read_members, read_npy
 from fxgrad.errors import DataError, MissingExtraError
 
 _SIDE: Final = 28
@@ -26,15 +24,6 @@ _IDX_NAMES: Final = {
     "x_test": "t10k-images-idx3-ubyte",
     "y_test": "t10k-labels-idx1-ubyte",
 }
-_BAD_ZIP: Final = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    KeyError,  # "x_train" without ".npy"
-    OSError,
-    RuntimeError,  # encrypted
-    ValueError,
-)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -177,38 +166,12 @@ def _read_idx_files(data_dir: Path, idx: dict[str, Path]) -> dict[str, _Found]:
 
 
 def _read_npz(path: Path) -> dict[str, _Found]:
-    # zipfile rather than np.load: it compares each checksum before NumPy parses the content.
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name.removesuffix(".npy") for name in archive.namelist()]
-            packed = {key: _unpack(archive, key) for key in _IDX_NAMES if key in names}
-    except _BAD_ZIP as error:
-        message = f"could not be read ({error}). Write it again with np.savez"
-        raise _error(path, "npz", message) from error
+    names, packed = read_members(path, _IDX_NAMES)
     for key in _IDX_NAMES:
         if key not in packed:
             message = f"is missing; the file holds {', '.join(names) or 'nothing'}"
             raise _error(path, key, f"{message}. Name its arrays {', '.join(_IDX_NAMES)}")
-    return {key: _Found(path, key, _read_npy(path, key, packed[key])) for key in _IDX_NAMES}
-
-
-def _unpack(archive: zipfile.ZipFile, key: str) -> bytes:
-    info = archive.getinfo(f"{key}.npy")
-    # The other kinds raise errors of their own modules, which Python may be built without.
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise zipfile.BadZipFile(f"{info.filename} has compression {info.compress_type}")
-    return archive.read(info)
-
-
-def _read_npy(path: Path, key: str, packed: bytes) -> np.ndarray:
-    try:
-        return np.lib.format.read_array(io.BytesIO(packed), allow_pickle=False)
-    # NumPy parses the header with tokenize and ast: damaged ones raised ValueError, TypeError,
-    # SyntaxError, OverflowError and TokenError. The cause is kept, and none gets out.
-    except Exception as error:
-        message = f"is not a plain array, and nothing is unpickled here ({error})"
-        remedy = "Write it again with np.savez, as an array of numbers"
-        raise _error(path, key, f"{message}. {remedy}") from error
+    return {key: _Found(path, key, read_npy(path, key, packed[key])) for key in _IDX_NAMES}
 
 
 def _split(image: _Found, label: _Found) -> dict[str, np.ndarray]:
