@@ -10,9 +10,14 @@ from fxgrad.data.prefetch import prefetch
 from fxgrad.data.source import Source
 from fxgrad.data.streams import from_grain, stream
 from fxgrad.data.text import load_text, windows
+from fxgrad.train.callbacks import Training
+from fxgrad.train.clock import TimeSpent
 from fxgrad.train.comparison import compare_training
+from fxgrad.train.early_stopping import EarlyStopping
 from fxgrad.train.history import TrainHistory
 from fxgrad.train.loop import fit
+from fxgrad.train.seeds import Seed
+from fxgrad.train.signals import Interrupted
 from fxgrad.train.state import TrainState
 from fxgrad.train.step import make_step
 
@@ -20,12 +25,17 @@ __all__ = [
     "Batches",
     "BucketedBatches",
     "Checkpoints",
+    "EarlyStopping",
     "ImageData",
     "ImageFiles",
+    "Interrupted",
+    "Seed",
     "Source",
     "TextFiles",
+    "TimeSpent",
     "TrainHistory",
     "TrainState",
+    "Training",
     "compare_training",
     "fit",
     "from_grain",
