@@ -47,6 +47,27 @@ def test_a_signal_in_the_last_step_is_not_lost(tmp_path):
     assert step.stats().calls == 0
 
 
+@pytest.mark.parametrize("options", [{}, {"evaluate_every": 5}, {"evaluate_every": 4}])
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_a_signal_ends_an_evaluation_which_the_next_run_makes(tmp_path, options, which):
+    options = {"steps": 12, "checkpoints": tmp_path, **options}
+    begun = []
+
+    def evaluate(state):
+        begun.append(state)
+        if len(begun) == which + 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+            pytest.fail("the evaluation went on")
+        return mean_square(state)
+
+    with pytest.raises(train.Interrupted):
+        fit(evaluate=evaluate, **options)
+    resumed, whole = fit(evaluate=evaluate, **options)
+    state, history = fit(evaluate=mean_square, **{**options, "checkpoints": None})
+    assert bits(resumed) == bits(state)
+    assert told(whole) == told(history)
+
+
 def test_a_second_interrupt_ends_at_once(tmp_path):
     class SendsTwice(Sends):
         def on_step_end(self, training):

@@ -168,6 +168,8 @@ class Run:
         check_has_batches(self.place.batches, self.epoch)
         if self.timetable.evaluate_every is None:
             self._evaluate()
+        if self.signals.reached(self.step):
+            return
         number, means = self.epoch, self.recording.means(self.recording.epoch_start)
         seconds = self.clock.training() - self._epoch_began
         steps = self.recording.end_epoch(seconds)
@@ -181,13 +183,16 @@ class Run:
             self._save()
 
     def _evaluate(self) -> None:
-        """Evaluate the state, unless that is done."""
-        if self.evaluate is None or self.recording.has_evaluation_at(self.step):
+        """Evaluate the state, unless that is done; a signal leaves it to the next run."""
+        evaluate = self.evaluate
+        if evaluate is None or self.recording.has_evaluation_at(self.step):
             return
         self.clock.lap("other")
-        evaluation = floats(self.evaluate(self.state))
+        evaluation = self.signals.unless_received(lambda: floats(evaluate(self.state)))
         self.clock.lap("evaluation")
         self.clock.compiled("evaluation")
+        if evaluation is None:
+            return
         entry = self.recording.add_evaluation(self.step, evaluation)
         self.logs.write(entry, self.clock.total())
         self.callbacks.tell("on_evaluation", self, evaluation)

@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import jax
 from jax.experimental import multihost_utils
 
+T = TypeVar("T")
 INTERRUPTED: Final = 75  # EX_TEMPFAIL of sysexits.h: try again later
 _HEARD: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -37,6 +39,10 @@ class Interrupted(SystemExit):
         return f"{self.signal}: stopped and saved after step {self.step}; exit code {self.code}"
 
 
+class _AbandonedError(BaseException):
+    """Ends work from within a signal's handler; no ``except Exception`` shall keep it."""
+
+
 class Signals:
     """Hears SIGTERM and SIGINT within a ``with`` block, in the main thread; elsewhere nothing.
 
@@ -54,6 +60,7 @@ class Signals:
         self.is_reached = False
         self._enabled = enabled and threading.current_thread() is threading.main_thread()
         self._together = enabled and jax.process_count() > 1
+        self._abandons = False
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Signals:
@@ -71,6 +78,23 @@ class Signals:
         for number, before in self._before.items():
             signal.signal(number, signal.SIG_DFL if before is None else before)
 
+    def unless_received(self, work: Callable[[], T]) -> T | None:
+        """What `work` returns, or None: a signal ends it at once, since the next run will do it.
+
+        On several processes no signal ends it, for the others would wait for this one.
+        """
+        if self._together:
+            return work()
+        try:
+            self._abandons = self._enabled
+            try:
+                return None if self.received else work()
+            finally:
+                self._abandons = False
+        except _AbandonedError:
+            self._abandons = False
+            return None
+
     def reached(self, step: int) -> bool:
         """Whether the training ends after `step` steps; on every process the same answer."""
         if self._together and multihost_utils.reached_preemption_sync_point(step):
@@ -84,5 +108,7 @@ class Signals:
         if number == signal.SIGINT and self.received == signal.SIGINT.name:
             raise KeyboardInterrupt
         self.received = signal.Signals(number).name
+        if self._abandons:
+            raise _AbandonedError
         if self._together:
             os.kill(os.getpid(), signal.SIGTERM)
