@@ -42,7 +42,8 @@ def train_to(last_step, folder):
             epoch, place = divmod(made, len(batches))
             for batch in batches.epoch(epoch, place):
                 state, metrics = step(state, batch)
-                made, kept = made + 1, [*kept, metrics]
+                made += 1
+                kept.append(metrics)
                 if made % 20 == 0 or made == last_step:
                     for number, found in enumerate(jax.device_get(kept), made - len(kept) + 1):
                         print(json.dumps({"step": number, "loss": float(found["loss"])}), file=log)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 import warnings
@@ -13,6 +12,7 @@ from typing import Any, Final, Literal, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 
 from fxgrad.errors import NonFiniteError, OptionError, TrainingWarning
 
@@ -113,25 +113,29 @@ def is_good(state: Any, last: Mapping[str, float]) -> bool:
     """
     if last and not math.isfinite(last["loss"]) and not last.get("skipped"):
         return False
-    leaves = [
+    floats = [
         leaf
         for leaf in jax.tree.leaves(getattr(state, "params", state))
         if hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.inexact)
     ]
-    return not leaves or not bool(_has_nan(leaves))
+    # Leaf by leaf, since they need not be on the same devices.
+    return not any(jax.device_get([_has_nan(leaf) for leaf in floats]))
 
 
-@functools.partial(jax.jit)
-def _has_nan(leaves: list[Any]) -> jax.Array:
-    return jnp.any(jnp.stack([jnp.any(jnp.isnan(leaf)) for leaf in leaves]))
+@jax.jit
+def _has_nan(leaf: Any) -> jax.Array:
+    return jnp.any(jnp.isnan(leaf))
 
 
 def save_batch(batch: Any, path: Path) -> Path:
     """Save a batch as NPZ: a dict of arrays under its names, another pytree by its paths.
 
-    Floats that NumPy does not know, such as bfloat16, become float32, which holds them exactly.
+    Floats that NumPy does not know, such as bfloat16, become float32, which holds them exactly. On
+    several processes all call it, and the first writes the whole batch.
     """
     leaves = {_name(at): _plain(leaf) for at, leaf in jax.tree.leaves_with_path(batch)}
+    if jax.process_index() != 0:
+        return path
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.part")
     with unfinished.open("wb") as file:
@@ -151,5 +155,7 @@ def _name(path: tuple[Any, ...]) -> str:
 def _plain(leaf: Any) -> np.ndarray:
     if hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
+    if not getattr(leaf, "is_fully_addressable", True):
+        leaf = multihost_utils.process_allgather(leaf, tiled=True)
     array = np.asarray(leaf)
     return array.astype(np.float32) if array.dtype.kind == "V" else array

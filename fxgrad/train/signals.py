@@ -47,8 +47,8 @@ class Signals:
     """Hears SIGTERM and SIGINT within a ``with`` block, in the main thread; elsewhere nothing.
 
     A second SIGINT raises KeyboardInterrupt at once. The handlers that were there before are back
-    when the block ends. On several processes SIGTERM is left to JAX, which tells all of them the
-    same step to end after, and SIGINT is passed on as SIGTERM.
+    when the block ends. On several processes SIGTERM is left to JAX, whose preemption service tells
+    all of them the same step to end after, and SIGINT is passed on as SIGTERM.
 
     Attributes:
       received: the name of the signal that was received, or None.
@@ -58,8 +58,11 @@ class Signals:
     def __init__(self, *, enabled: bool) -> None:
         self.received: str | None = None
         self.is_reached = False
-        self._enabled = enabled and threading.current_thread() is threading.main_thread()
-        self._together = enabled and jax.process_count() > 1
+        is_shared = jax.process_count() > 1
+        can_agree = getattr(jax.config, "jax_enable_preemption_service", False)
+        self._together = enabled and is_shared and can_agree
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        self._enabled = enabled and in_main_thread and (can_agree or not is_shared)
         self._abandons = False
         self._before: dict[signal.Signals, Any] = {}
 
