@@ -127,6 +127,14 @@ def test_a_finished_training_returns_at_once(tmp_path):
     assert more.evaluation_steps == (5, 10, 15)
 
 
+def test_progress_says_from_where_a_training_goes_on(tmp_path, capsys):
+    fit(epochs=1, checkpoints=tmp_path)
+    fit(epochs=2, checkpoints=tmp_path, progress=None)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "train  goes on after step 5"
+    assert lines[1].startswith("train epoch 2/2")
+
+
 def test_what_was_not_saved_is_made_again(tmp_path):
     class DiedError(Exception):
         pass

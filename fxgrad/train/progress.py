@@ -29,8 +29,8 @@ class Reporter(Protocol):
         """Epoch `number`, from 0, has ended after so many seconds."""
         ...
 
-    def end(self, line: str) -> None:
-        """The work has ended; a last line about it."""
+    def say(self, line: str) -> None:
+        """A line about the whole, at its beginning or end."""
         ...
 
 
@@ -67,7 +67,7 @@ class Silent:
     def epoch(self, number: int, facts: Mapping[str, float], seconds: float, more: str) -> None:
         """Nothing."""
 
-    def end(self, line: str) -> None:
+    def say(self, line: str) -> None:
         """Nothing."""
 
 
@@ -96,7 +96,7 @@ class _Lines:
             told = [f"{self._title} epoch {number + 1}{of}", words(facts), f"{seconds:.2f} s", more]
             self._print("  ".join(filter(None, told)))
 
-    def end(self, line: str) -> None:
+    def say(self, line: str) -> None:
         self._print(f"{self._title}  {line}")
 
     def _print(self, line: str) -> None:
@@ -121,7 +121,7 @@ class _Bar:
     def epoch(self, number: int, facts: Mapping[str, float], seconds: float, more: str) -> None:
         self._redraw(description=f"{self._title}  {words(facts)}")
 
-    def end(self, line: str) -> None:
+    def say(self, line: str) -> None:
         self._redraw(more="")
         self._progress.console.print(
             f"{self._title}  {line}", highlight=False, markup=False, soft_wrap=True

@@ -80,6 +80,8 @@ class Run:
     def train(self) -> tuple[Any, TrainHistory]:
         """Make all steps; returns the last state and the history."""
         try:
+            if self.step:
+                self.reporter.say(f"goes on after step {self.step}")
             self.callbacks.tell("on_start", self)
             if not self._is_ended():
                 self._evaluate_within_epoch()  # an interrupted run left it to this one
@@ -242,7 +244,7 @@ class Run:
         if self.signals.received is not None:
             raise Interrupted(self.saves.last_step, self.signals.received)
         stopped = f"stopped after step {self.step}: {self.stopped}; " if self.stopped else ""
-        self.reporter.end(f"{stopped}{self.clock.spent()}")
+        self.reporter.say(f"{stopped}{self.clock.spent()}")
 
     def _words(self) -> str:
         return self.telling.words(self.step, self.recording.recent_means(100))
