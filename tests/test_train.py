@@ -255,13 +255,16 @@ def test_no_epochs_is_an_error():
         fitted([DATA], epochs=0)
 
 
-def test_progress_is_one_line_for_each_epoch_where_there_is_no_terminal(capsys):
+def test_progress_is_a_line_for_each_epoch_and_one_at_the_end_where_there_is_no_terminal(capsys):
     optimizer = optax.sgd(0.1)
-    step = train.make_step(loss, optimizer)
+    step = train.make_step(loss, optimizer, mode="static")
     train.fit(step, start(optimizer), [DATA], epochs=2, title="fitting")
     lines = capsys.readouterr().err.splitlines()
-    assert [line.split("  ")[0] for line in lines] == ["fitting epoch 1/2", "fitting epoch 2/2"]
+    starts = ["fitting epoch 1/2", "fitting epoch 2/2", "fitting"]
+    assert [line.split("  ")[0] for line in lines] == starts
     assert "loss" in lines[0]
+    assert "1 program in" in lines[1]
+    assert "compile" in lines[2]
 
 
 def test_progress_can_be_a_bar_or_nothing(capsys):

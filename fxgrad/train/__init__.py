@@ -11,12 +11,17 @@ from fxgrad.data.source import Source
 from fxgrad.data.streams import from_grain, stream
 from fxgrad.data.text import load_text, windows
 from fxgrad.precision import in_precision
+from fxgrad.train.callbacks import Training
+from fxgrad.train.clock import TimeSpent
 from fxgrad.train.comparison import compare_training
+from fxgrad.train.early_stopping import EarlyStopping
 from fxgrad.train.history import TrainHistory
 from fxgrad.train.learning_rate import find_learning_rate
 from fxgrad.train.learning_rates import LearningRates
 from fxgrad.train.loop import fit
 from fxgrad.train.loss_scale import LossScale
+from fxgrad.train.seeds import Seed
+from fxgrad.train.signals import Interrupted
 from fxgrad.train.state import TrainState
 from fxgrad.train.step import make_step
 from fxgrad.train.summary import Summary, summary
@@ -26,15 +31,20 @@ __all__ = [
     "Batches",
     "BucketedBatches",
     "Checkpoints",
+    "EarlyStopping",
     "ImageData",
     "ImageFiles",
+    "Interrupted",
     "LearningRates",
     "LossScale",
+    "Seed",
     "Source",
     "Summary",
     "TextFiles",
+    "TimeSpent",
     "TrainHistory",
     "TrainState",
+    "Training",
     "compare_training",
     "find_learning_rate",
     "fit",

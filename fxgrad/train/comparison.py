@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -15,28 +15,23 @@ from fxgrad.comparison.record import TrainingRun, check_planned_calls
 from fxgrad.comparison.result import Comparison
 from fxgrad.comparison.subject import Subject
 from fxgrad.comparison.timing import Timing
-from fxgrad.errors import ArgumentError, DataError, ValueDependenceError
+from fxgrad.data.source import AnySource, batches_from
+from fxgrad.errors import ArgumentError, ValueDependenceError
 from fxgrad.execution.function import copied
 from fxgrad.modes import MODES, Mode, check_modes
 from fxgrad.modes import mode as within_mode
-from fxgrad.train.loop import (
-    EpochSource,
-    Evaluate,
-    check_epochs,
-    count_batches,
-    epoch_of,
-    floats,
-)
+from fxgrad.train.evaluation import Evaluate, floats
 from fxgrad.train.progress import report
 from fxgrad.train.state import TrainState
 from fxgrad.train.step import make_step
+from fxgrad.train.timetable import check_batches, check_epochs, check_has_batches, count_batches
 
 
 def compare_training(
     loss: Callable[..., Any],
     optimizer: optax.GradientTransformation,
     state: TrainState,
-    batches: EpochSource | Iterable[Any],
+    batches: AnySource,
     *,
     epochs: int,
     modes: Mode | Sequence[Mode] = MODES,
@@ -77,21 +72,23 @@ def compare_training(
     trainees: dict[Mode, _Trainee] = {
         mode: _Trainee(mode, loss, optimizer, state) for mode in check_modes(modes)
     }
+    check_batches(batches, epochs)
     batch = None
     failures: dict[Mode, str] = {}
-    steps = count_batches(batches)
-    with report("training", epochs, steps and steps * len(trainees), progress) as reporter:
+    steps, made = count_batches(batches), 0
+    total = steps and steps * len(trainees) * epochs
+    with report("training", epochs, total, progress) as reporter:
         for number in range(epochs):
             seconds = {mode: t.entrant.seconds for mode, t in trainees.items()}
-            for turn, batch in enumerate(epoch_of(batches, number, epochs)):
+            for turn, batch in enumerate(batches_from(batches, number)):
                 for mode in rotated(list(trainees), turn):
                     _step(trainees, mode, batch, failures)
-                    reporter.advance()
-            if batch is None:
-                raise DataError(f"epoch {number} has no batches.", path=None, field="batches")
+                    made += 1
+                reporter.steps(made, lambda: "")
+            check_has_batches(made, number)
             means = {f"{mode} loss": t.mean_loss() for mode, t in trainees.items()}
             spent = sum(t.entrant.seconds - seconds[mode] for mode, t in trainees.items())
-            reporter.epoch(number, means, spent)
+            reporter.epoch(number, means, spent, "")
     runs: dict[Mode, TrainingRun] = {
         mode: trainee.run(evaluate) for mode, trainee in trainees.items()
     }

@@ -1,177 +1,149 @@
-"""The training loop: epochs of steps, an evaluation after each, progress, and a history."""
+"""`fit`: a training from its options. The loop itself is in `run`."""
 
 from __future__ import annotations
 
-import time
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
-from typing import Any, Protocol, cast
+import contextlib
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
-from fxgrad.errors import DataError, LossError, OptionError, TrainingWarning
+from fxgrad.checkpoints import Checkpoints
+from fxgrad.data.source import AnySource
+from fxgrad.train.callbacks import Callbacks
+from fxgrad.train.clock import Clock
+from fxgrad.train.evaluation import Evaluate
 from fxgrad.train.history import TrainHistory
+from fxgrad.train.in_flight import InFlight
+from fxgrad.train.logs import Logs
+from fxgrad.train.nonfinite import NonFinite, OnNonFinite
 from fxgrad.train.progress import report
-from fxgrad.train.state import TrainState
+from fxgrad.train.recording import Recording
+from fxgrad.train.run import Run, StepFunction
+from fxgrad.train.saves import Place, Saves
+from fxgrad.train.signals import Signals
+from fxgrad.train.telling import Telling
+from fxgrad.train.timetable import Timetable, check_batches, count_batches
 
-Evaluate = Callable[[TrainState], Mapping[str, Any]]
-
-
-class EpochSource(Protocol):
-    """Data that gives the batches of each epoch by its number, such as `Batches`."""
-
-    def epoch(self, number: int) -> Iterator[Any]:
-        """The batches of epoch `number`, from 0."""
-        ...
+Folder = str | os.PathLike[str]
 
 
 def fit(
-    step: Callable[[TrainState, Any], tuple[TrainState, Mapping[str, Any]]],
-    state: TrainState,
-    batches: EpochSource | Iterable[Any],
+    step: StepFunction,
+    state: Any,
+    batches: AnySource | Iterable[Any],
     *,
-    epochs: int,
+    epochs: int | None = None,
+    steps: int | None = None,
     evaluate: Evaluate | None = None,
+    evaluate_every: int | None = None,
+    callbacks: Sequence[Any] = (),
+    checkpoints: Checkpoints | Folder | None = None,
+    save_every: int | None = None,
+    resume: bool = True,
+    log_file: Folder | None = None,
+    tensorboard: Folder | None = None,
+    on_nonfinite: OnNonFinite = "warn",
     progress: bool | None = None,
     title: str = "train",
-) -> tuple[TrainState, TrainHistory]:
-    """Train for a number of epochs.
+) -> tuple[Any, TrainHistory]:
+    """Train for a number of epochs or steps.
 
-    The loop never waits for the device within an epoch: metrics are read when the epoch has ended.
+    The loop does not wait for the device: a step's metrics are read while later steps are made. It
+    waits before an evaluation, before a checkpoint, and at the end of an epoch.
 
     Args:
       step: from `make_step`, or any function of that shape; the metrics hold ``"loss"``.
-      state: where to begin.
-      batches: `Batches`, or anything with its ``epoch(number)``, or a collection of batches that
-        can be read once for each epoch.
+      state: where to begin; any pytree that `step` takes.
+      batches: `Batches` or another source; or anything with its ``epoch(number)``, or a collection
+        of batches that can be read once for each epoch.
       epochs: how many, at least 1.
-      evaluate: a function of the state that returns named scalars, called after each epoch.
-      progress: True for a bar, False for nothing; None for a bar on a terminal and a line for each
-        epoch elsewhere. It goes to standard error.
+      steps: how many, in as many epochs as that takes. With both, whichever ends first.
+      evaluate: a function of the state that returns named scalars; called after each epoch and
+        after the last step.
+      evaluate_every: call it after every so many steps, and not after each epoch.
+      callbacks: objects with some of the methods ``on_start``, ``on_step_end``, ``on_metrics``,
+        ``on_evaluation``, ``on_epoch_end``, ``on_save``, ``on_end``; see `callbacks` in the guide.
+      checkpoints: a `Checkpoints`, or its folder. The state, the place in the data, the history and
+        the callbacks' states are saved after each epoch and at the end. A training whose folder has
+        a checkpoint goes on from there, to the same bits as one that never stopped. SIGTERM and
+        SIGINT end the step, save, and raise `Interrupted`.
+      save_every: save after every so many steps, and not after each epoch.
+      resume: False refuses a folder that has a checkpoint.
+      log_file: a JSON line for each step and evaluation goes there; ``metrics.jsonl`` in the
+        checkpoints' folder, if there is one.
+      tensorboard: a folder for TensorBoard's files.
+      on_nonfinite: what a loss that is not finite does. ``"warn"`` tells at the end of the epoch;
+        ``"skip"`` counts the steps that ``make_step(…, skip_nonfinite=True)`` has skipped;
+        ``"stop"`` saves the step's batch beside the checkpoints or the log and ends the training;
+        ``"raise"`` raises, the batch saved. In none of them a bad state is saved.
+      progress: True for a bar, False for nothing; None for a bar on a terminal and lines elsewhere.
+        It goes to standard error.
       title: the word before the bar.
 
     Returns:
       The last state, and a `TrainHistory`.
 
     Raises:
-      DataError: there are no batches, or `batches` can be read only once and `epochs` is more.
+      CheckpointError: the checkpoint to go on from does not fit, or was made with other data.
+      DataError: there are no batches, or `batches` can be read only once and has to be again.
+      Interrupted: SIGTERM or SIGINT came, and all is saved. Exit code 75.
       LossError: the metrics are not the same scalars at each step, or `evaluate` returns no dict.
-      OptionError: `epochs` is less than 1.
+      MissingExtraError: `tensorboard` without tensorboardX.
+      NonFiniteError: a loss is not finite, with ``on_nonfinite="raise"``.
+      OptionError: an option makes no sense, or no end is given.
 
     Warns:
-      TrainingWarning: the mean loss of an epoch is not finite.
+      TrainingWarning: the mean loss of an epoch is not finite, steps were skipped, or a bad state
+        was not saved.
     """
-    check_epochs(epochs)
-    steps_per_epoch = count_batches(batches)
-    metrics: list[dict[str, np.ndarray]] = []
-    evaluations: list[dict[str, float]] = []
-    seconds: list[float] = []
-    with report(title, epochs, steps_per_epoch, progress) as reporter:
-        for number in range(epochs):
-            start = time.perf_counter()
-            kept = []
-            for batch in epoch_of(batches, number, epochs):
-                state, found = step(state, batch)
-                kept.append(_scalars(found, kept))
-                reporter.advance()
-            metrics.append(_stacked(kept, number))
-            seconds.append(time.perf_counter() - start)
-            evaluation = {} if evaluate is None else floats(evaluate(state))
-            evaluations.append(evaluation)
-            mean = {name: float(values.mean()) for name, values in metrics[-1].items()}
-            reporter.epoch(number, {**mean, **evaluation}, seconds[-1])
-            _warn_if_lost(mean["loss"], number)
-    return state, TrainHistory(
-        metrics={name: np.concatenate([m[name] for m in metrics]) for name in metrics[0]},
-        evaluations=tuple(evaluations),
-        epoch_seconds=tuple(seconds),
-    )
-
-
-def check_epochs(epochs: int) -> None:
-    """Refuse a training without epochs.
-
-    Raises:
-      OptionError: `epochs` is less than 1.
-    """
-    if epochs < 1:
-        raise OptionError(f"epochs={epochs}: a training has at least 1 epoch.", option="epochs")
-
-
-def count_batches(batches: EpochSource | Iterable[Any]) -> int | None:
-    """The number of batches in an epoch, where it is known before."""
-    return len(batches) if isinstance(batches, Sized) else None
-
-
-def epoch_of(batches: EpochSource | Iterable[Any], number: int, epochs: int) -> Iterator[Any]:
-    """The batches of epoch `number`, from 0.
-
-    Raises:
-      DataError: `batches` is one batch, or can be read only once.
-    """
-    if callable(getattr(batches, "epoch", None)):
-        return cast("EpochSource", batches).epoch(number)
-    if isinstance(batches, Mapping):
-        raise DataError(
-            "batches is a dict, which is one batch: write train.Batches(arrays, batch_size=64).",
-            path=None,
-            field="batches",
+    timetable = Timetable(epochs, steps, evaluate_every, save_every)
+    check_batches(batches, epochs)
+    heard = Callbacks(callbacks)
+    is_first = jax.process_index() == 0
+    with contextlib.ExitStack() as stack:
+        signals = stack.enter_context(Signals(enabled=checkpoints is not None))
+        if isinstance(checkpoints, str | os.PathLike):
+            checkpoints = stack.enter_context(Checkpoints(checkpoints))
+        saves = Saves(checkpoints)
+        found = saves.find(state, batches, resume=resume)
+        recording = Recording.from_record(found.recording) if found else Recording()
+        logs = Logs(
+            log_file,
+            tensorboard,
+            checkpoints=saves.folder,
+            recording=recording,
+            writes=is_first,
         )
-    iterator = iter(cast("Iterable[Any]", batches))
-    if iterator is batches and epochs > 1:
-        raise DataError(
-            f"{batches!r} can be read once, and epochs={epochs}. Pass a list, a Batches, or an "
-            "object whose epoch(number) gives the batches of each epoch.",
-            path=None,
-            field="batches",
-        )
-    return iterator
-
-
-def floats(evaluation: Mapping[str, Any]) -> dict[str, float]:
-    """What an evaluation gave, as Python floats.
-
-    Raises:
-      LossError: it is no dict of scalars.
-    """
-    if not isinstance(evaluation, Mapping) or any(jnp.ndim(v) for v in evaluation.values()):
-        raise LossError(
-            f"evaluate must return a dict of scalars, such as {{'accuracy': …}}; it returned "
-            f"{evaluation!r}."
-        )
-    return {name: float(value) for name, value in evaluation.items()}
-
-
-def _scalars(metrics: Mapping[str, Any], before: list[dict[str, Any]]) -> dict[str, Any]:
-    """The metrics of a step, if they are scalars and those of the step before."""
-    if "loss" not in metrics:
-        raise LossError(f"the step's metrics have no 'loss', only {[*metrics]}.")
-    for name, value in metrics.items():
-        if not hasattr(value, "shape") or value.shape != ():
-            raise LossError(
-                f"the metric {name!r} is not a scalar, so it has no place in a history: reduce it, "
-                "with jax.numpy.mean for example, or leave it out."
-            )
-    if before and before[0].keys() != metrics.keys():
-        raise LossError(f"the metrics were {[*before[0]]} and are now {[*metrics]}.")
-    return dict(metrics)
-
-
-def _stacked(kept: list[dict[str, Any]], number: int) -> dict[str, np.ndarray]:
-    """Read the metrics of an epoch from the device, once."""
-    if not kept:
-        raise DataError(f"epoch {number} has no batches.", path=None, field="batches")
-    on_host = jax.device_get(kept)
-    return {name: np.array([m[name] for m in on_host], np.float64) for name in on_host[0]}
-
-
-def _warn_if_lost(loss: float, number: int) -> None:
-    if not np.isfinite(loss):
-        warnings.warn(
-            f"the mean loss of epoch {number + 1} is {loss}: is a label out of range, or the "
-            "learning rate too high?",
-            TrainingWarning,
-            stacklevel=3,
-        )
+        stack.enter_context(contextlib.closing(logs))
+        nonfinite = NonFinite(on_nonfinite, saves.folder or logs.folder)
+        total = timetable.total(count_batches(batches))
+        shown_epochs = timetable.epochs_in_all(count_batches(batches))
+        reporter = report(title, shown_epochs, total, progress if is_first else False)
+        clock = Clock(found.seconds if found else None)
+        if found:
+            heard.load_state_dict(found.callbacks)
+        return Run(
+            step_function=step,
+            state=found.state if found else state,
+            batches=batches,
+            timetable=timetable,
+            evaluate=evaluate,
+            callbacks=heard,
+            saves=saves,
+            logs=logs,
+            nonfinite=nonfinite,
+            signals=signals,
+            in_flight=InFlight(
+                nonfinite.check_step,
+                keeps_batches=nonfinite.keeps_batches,
+                is_shared=jax.process_count() > 1,
+            ),
+            recording=recording,
+            clock=clock,
+            reporter=stack.enter_context(reporter),
+            telling=Telling(step, clock, recording.steps, total),
+            place=found.place if found else Place(),
+            step=recording.steps,
+        ).train()

@@ -1,0 +1,26 @@
+"""Evaluations: a function of the state that returns named scalars."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+
+from fxgrad.errors import LossError
+
+Evaluate = Callable[[Any], Mapping[str, Any]]
+
+
+def floats(evaluation: Mapping[str, Any]) -> dict[str, float]:
+    """What an evaluation gave, as Python floats.
+
+    Raises:
+      LossError: it is no dict of scalars.
+    """
+    if not isinstance(evaluation, Mapping) or any(jnp.ndim(v) for v in evaluation.values()):
+        raise LossError(
+            f"evaluate must return a dict of scalars, such as {{'accuracy': …}}; it returned "
+            f"{evaluation!r}."
+        )
+    return {name: float(value) for name, value in evaluation.items()}

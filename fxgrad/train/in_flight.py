@@ -1,0 +1,104 @@
+"""Metrics in flight: scalars of steps that the device may still be making, oldest first.
+
+They are read some steps later, so that the loop does not wait for the device. What is done with
+the numbers belongs to `loop`.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from fxgrad.errors import LossError
+
+_MOST: Final = 64
+_MOST_WITH_BATCHES: Final = 8  # a batch may be large
+_SECONDS: Final = 0.2
+
+
+class Made(NamedTuple):
+    """A step that was made: its metrics, and its batch where batches are kept."""
+
+    metrics: Mapping[str, Any]
+    batch: Any
+
+
+class InFlight:
+    """The metrics of the last steps, on the device.
+
+    Args:
+      keeps_batches: keep the batch of each step until its metrics are read.
+      check: called with the metrics of the first step, to refuse them.
+      is_shared: other processes make the same steps, so what is read when must not depend on time.
+    """
+
+    def __init__(
+        self, check: Callable[[Mapping[str, Any]], None], *, keeps_batches: bool, is_shared: bool
+    ) -> None:
+        self._check = check
+        self._steps: collections.deque[Made] = collections.deque()
+        self._keeps_batches = keeps_batches
+        self._most = _MOST_WITH_BATCHES if keeps_batches else _MOST
+        self._by_time = not is_shared
+        self._look_at = 0.0
+        self._names: list[str] = []
+
+    def add(self, metrics: Mapping[str, Any], batch: Any) -> None:
+        """One more step was made.
+
+        Raises:
+          LossError: the metrics are not the same scalars as before, or there is no ``loss``.
+        """
+        if [*metrics] != self._names:
+            self._check_names(metrics)
+        for name, value in metrics.items():
+            if getattr(value, "shape", None) != ():
+                raise LossError(
+                    f"the metric {name!r} is not a scalar, so it has no place in a history: reduce "
+                    "it, with jax.numpy.mean for example, or leave it out."
+                )
+        self._steps.append(Made(metrics, batch if self._keeps_batches else None))
+
+    def is_due(self, now: float) -> bool:
+        """Whether it is time to read, at `now` seconds of `time.perf_counter`."""
+        return len(self._steps) >= self._most or (self._by_time and now >= self._look_at)
+
+    def take(self, now: float) -> list[Made]:
+        """Read the older half if there are many steps, and others that are ready; oldest first."""
+        self._look_at = now + _SECONDS
+        count = len(self._steps) // 2 if len(self._steps) >= self._most else 0
+        if self._by_time:
+            while count < len(self._steps) and _is_ready(self._steps[count]):
+                count += 1
+        return self._read(count)
+
+    def take_all(self) -> list[Made]:
+        """Wait for every step, and read all; oldest first."""
+        return self._read(len(self._steps))
+
+    def _read(self, count: int) -> list[Made]:
+        made = [self._steps.popleft() for _ in range(count)]
+        for step in made:
+            for value in step.metrics.values():
+                if hasattr(value, "copy_to_host_async"):  # all at once, not one after the other
+                    value.copy_to_host_async()
+        return [
+            Made({name: float(np.asarray(value)) for name, value in metrics.items()}, batch)
+            for metrics, batch in made
+        ]
+
+    def _check_names(self, metrics: Mapping[str, Any]) -> None:
+        if "loss" not in metrics:
+            raise LossError(f"the step's metrics have no 'loss', only {[*metrics]}.")
+        if self._names and {*self._names} != {*metrics}:
+            raise LossError(f"the metrics were {self._names} and are now {[*metrics]}.")
+        if not self._names:
+            self._check(metrics)
+        self._names = [*metrics]
+
+
+def _is_ready(step: Made) -> bool:
+    return all(value.is_ready() for value in step.metrics.values() if hasattr(value, "is_ready"))
