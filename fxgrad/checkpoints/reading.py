@@ -142,19 +142,21 @@ def _none(folder: Path, which: Which, skipped: Sequence[Skipped]) -> CheckpointE
     wanted = {"last": "no step", "best": "no step with a finite metric"}.get(
         str(which), f"no step {which}"
     )
-    reasons = "".join(f"\n  step {one.step}: {one.reason}" for one in skipped)
     return CheckpointError(
-        f"{folder} has {wanted} that is whole.{reasons}",
+        f"{folder} has {wanted} that is whole.{_reasons(skipped)}",
         path=folder,
         step=which if isinstance(which, int) else None,
     )
 
 
 def _warn(folder: Path, step: int, skipped: Sequence[Skipped]) -> None:
-    for one in skipped:
+    if skipped:
         warnings.warn(
-            f"Step {one.step} in {folder} is passed over, and step {step} restored instead: "
-            f"{one.reason}",
+            f"Step {step} in {folder} is restored; newer ones are damaged.{_reasons(skipped)}",
             TrainingWarning,
             stacklevel=4,
         )
+
+
+def _reasons(skipped: Sequence[Skipped]) -> str:
+    return "".join(f"\n  step {one.step}: {one.reason}" for one in skipped)
