@@ -10,7 +10,6 @@ import json
 import shutil
 from collections.abc import Iterable, Mapping
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +31,7 @@ from fxgrad.checkpoints.lock import WriterLock
 from fxgrad.checkpoints.manifest import ARRAYS, Manifest
 from fxgrad.checkpoints.retention import Retention
 from fxgrad.checkpoints.together import Channel
+from fxgrad.comparison.environment import version_of
 from fxgrad.errors import CheckpointError, OptionError
 from fxgrad.quantities import in_bytes
 from fxgrad.recorder import is_tracer
@@ -66,7 +66,7 @@ class Writer:
             step=_checked_step(step),
             record=_as_json(record, self._folder),
             metrics={name: float(value) for name, value in metrics.items()},
-            versions={name: version(name) for name in _LIBRARIES},
+            versions={name: version_of(name) for name in _LIBRARIES},
         )
         leaves, arrays = _split(state, self._folder)
         self._background.wait()
