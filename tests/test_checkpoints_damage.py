@@ -170,7 +170,7 @@ def save_now(checkpoints, step):
 def hostile(**changes):
     """A manifest with a right checksum and wrong contents."""
     leaf = Leaf("['w']", "array", "float32", (8, 8), False, "", (8, 8))
-    whole = Manifest(2, 9, (leaf,), (), {}, {}, {})
+    whole = Manifest(2, 9, (leaf,), (), {}, {})
     content = {"format": 1, **json.loads(whole.to_bytes())["manifest"], **changes}
     return manifests._framed(json.dumps(content).encode())
 
@@ -191,7 +191,7 @@ def hostile(**changes):
         hostile(serial=10**30),
         hostile(serial=-1),
         hostile(format=2),
-        hostile(record=[]),
+        hostile(versions=[]),
         hostile(metrics={"loss": "low"}),
         hostile(leaves=[{"path": "w"}]),
         hostile(leaves=[{"shape": [-1], "stored_shape": [], "path": "", "kind": "", "dtype": ""}]),
@@ -244,7 +244,7 @@ def test_a_manifest_that_lies_about_a_leaf_gives_no_array(tmp_path, change):
 def test_a_manifest_says_the_same_after_writing_and_reading():
     leaf = Leaf("['é']", "python", "int", value=2**70)
     file = StoredFile("arrays/d/0", 3, "ab")
-    whole = Manifest(2, 9, (leaf,), (file,), {"a": [1, None]}, {"loss": 0.1}, {"jax": "1"})
+    whole = Manifest(2, 9, (leaf,), (file,), {"loss": 0.1}, {"jax": "1"})
     assert Manifest.from_bytes(whole.to_bytes()) == whole
 
 

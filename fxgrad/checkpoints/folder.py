@@ -17,6 +17,7 @@ from typing import Final
 from fxgrad.checkpoints.manifest import (
     ARRAYS,
     MANIFEST,
+    RECORD,
     Manifest,
     StoredFile,
     check_sizes,
@@ -65,8 +66,8 @@ def damaged_steps(folder: Path) -> dict[Path, str]:
 
 
 def make_durable(saving: Path) -> tuple[StoredFile, ...]:
-    """Write all files of the arrays through to the disk, and take their checksums."""
-    paths = sorted(path for path in (saving / ARRAYS).rglob("*") if path.is_file())
+    """Write all files of a step through to the disk, and take their checksums."""
+    paths = sorted(path for path in saving.rglob("*") if path.is_file())
     files = tuple(describe_file(path, path.relative_to(saving).as_posix()) for path in paths)
     for inner in sorted({parent for path in paths for parent in path.parents}):
         if saving in inner.parents:
@@ -115,7 +116,7 @@ def sweep(folder: Path) -> None:
     for path in _folders(folder, _SAVING):
         remove(path)
     for path in _folders(folder, _STEP):
-        if not os.path.lexists(path / MANIFEST) and {*os.listdir(path)} <= {ARRAYS}:
+        if not os.path.lexists(path / MANIFEST) and {*os.listdir(path)} <= {ARRAYS, RECORD}:
             remove(path)
 
 
