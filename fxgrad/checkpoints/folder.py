@@ -96,7 +96,6 @@ def remove(path: Path) -> None:
     """Take a step away: its manifest first, then the rest."""
     with contextlib.suppress(FileNotFoundError):
         (path / MANIFEST).unlink()
-        sync_folder(path)
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(path)
 
