@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -68,10 +69,11 @@ def damaged_steps(folder: Path) -> dict[Path, str]:
 def make_durable(saving: Path) -> tuple[StoredFile, ...]:
     """Write all files of a step through to the disk, and take their checksums."""
     paths = sorted(path for path in saving.rglob("*") if path.is_file())
-    files = tuple(describe_file(path, path.relative_to(saving).as_posix()) for path in paths)
-    for inner in sorted({parent for path in paths for parent in path.parents}):
-        if saving in inner.parents:
-            sync_folder(inner)
+    names = [path.relative_to(saving).as_posix() for path in paths]
+    folders = {parent for path in paths for parent in path.parents if saving in parent.parents}
+    with ThreadPoolExecutor() as pool:  # hashes let other threads run, and syncs wait together
+        files = tuple(pool.map(describe_file, paths, names))
+        list(pool.map(sync_folder, folders))
     return files
 
 

@@ -7,10 +7,12 @@ What was saved beside the state is a file of its own, since it may be large and 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import stat
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -145,9 +147,10 @@ def check_contents(step_folder: Path, manifest: Manifest) -> None:
       CheckpointError: one has not.
     """
     check_sizes(step_folder, manifest)
-    for file in manifest.files:
-        _check_digest(step_folder / file.name, file, manifest.step)
-    known = {step_folder / file.name for file in manifest.files}
+    paths = [step_folder / file.name for file in manifest.files]
+    with ThreadPoolExecutor() as pool:  # a hash lets other threads run
+        list(pool.map(_check_digest, paths, manifest.files, itertools.repeat(manifest.step)))
+    known = {*paths}
     for path in sorted((step_folder / ARRAYS).rglob("*")):
         if path not in known and not path.is_dir():
             raise _damaged(path, manifest.step, "the manifest does not list it")
