@@ -1,0 +1,88 @@
+"""Groups: which devices of a compiled program talk with each other, and along which axes.
+
+XLA writes the groups of a collective in three ways, two of them short forms of the first.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import numpy as np
+
+_LISTED: Final = re.compile(r"replica_groups=\{((?:\{[\d,]*\},?)*)\}")
+_COUNTED: Final = re.compile(
+    r"replica_groups=\[(\d+),(\d+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?(?![\w\[])"
+)
+_MESH: Final = re.compile(r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\S+)? \{([^}]*)\}")
+_AXIS: Final = re.compile(r"'([^']+)'(?::\((\d+)\)(\d+))?(?:=(\d+))?")
+
+Groups = np.ndarray
+"""Numbers of devices in the order of the mesh; int [groups, devices of a group]."""
+
+
+def groups_in(attributes: str, devices: int) -> Groups | None:
+    """The groups of a collective, from its attributes, or None if it has none that can be read.
+
+    Args:
+      attributes: XLA's text behind the operands.
+      devices: how many run the program; they are all one group where none are written.
+    """
+    if found := _COUNTED.search(attributes):
+        sizes = _numbers(found[3])
+        order = _numbers(found[4]) if found[4] else range(len(sizes))
+        numbered = np.arange(math.prod(sizes)).reshape(sizes).transpose(tuple(order))
+        return numbered.reshape(int(found[1]), int(found[2]))
+    if found := _MESH.search(attributes):
+        return None if "device_ids" in found[0] else _along(found[1], found[2])
+    if found := _LISTED.search(attributes):
+        groups = [_numbers(group) for group in re.findall(r"\{([\d,]*)\}", found[1])]
+        return np.array(groups) if groups else np.arange(devices)[None]
+    return None
+
+
+def axes_of(groups: Groups, sizes: Mapping[str, int]) -> tuple[str, ...] | None:
+    """Along which axes of a mesh these groups lie, or None if along no whole axes."""
+    wanted = {frozenset(group) for group in groups.tolist()}
+    for axes in _choices([axis for axis, size in sizes.items() if size > 1]):
+        numbered = np.arange(math.prod(sizes.values())).reshape(tuple(sizes.values()))
+        names = list(sizes)
+        lined = _grouped(numbered, [names.index(axis) for axis in axes])
+        if {frozenset(group) for group in lined.tolist()} == wanted:
+            return axes
+    return None
+
+
+def _along(mesh: str, axes: str) -> Groups:
+    """The groups along axes of XLA's own mesh; an axis may be a part of one of the mesh."""
+    sizes = {name: int(size) for name, _, _, size in _AXIS.findall(mesh)}
+    split: list[int] = []
+    chosen: list[int] = []
+    parts = {
+        name: (int(before or 1), int(size or sizes[name]))
+        for name, before, size, _ in _AXIS.findall(axes)
+    }
+    for name, size in sizes.items():
+        before, part = parts.get(name, (1, 1))
+        chosen += [len(split) + 1] if name in parts else []
+        split += [before, part, size // before // part]
+    return _grouped(np.arange(math.prod(sizes.values())).reshape(split), chosen)
+
+
+def _grouped(numbered: np.ndarray, dimensions: list[int]) -> Groups:
+    """Devices that differ in these dimensions only, as one group each."""
+    size = math.prod(numbered.shape[d] for d in dimensions)
+    last = range(numbered.ndim - len(dimensions), numbered.ndim)
+    return np.moveaxis(numbered, dimensions, last).reshape(-1, size)
+
+
+def _choices(axes: list[str]) -> Iterator[tuple[str, ...]]:
+    for count in range(1, len(axes) + 1):
+        yield from itertools.combinations(axes, count)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in text.split(",") if number)
