@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -45,15 +49,6 @@ class Transformer(nn.Module):
         return nn.Dense(WORDS, name="head")(nn.LayerNorm(name="last")(x))
 
 
-TENSOR = parallel.tensor(columns=("*up", "*qkv"), rows=("*down", "*out"))
-MLP_TENSOR = parallel.tensor(columns=["*up"], rows=["*down"])
-FSDP = {"whole_below": 512}
-
-
-def mlp_rules(split):
-    return parallel.fsdp(MLP_TENSOR if split else None, **FSDP)
-
-
 rng = np.random.default_rng(0)
 MLP_BATCHES = [
     {
@@ -84,3 +79,92 @@ def mlp_state():
 def word_state():
     params, _ = fx.from_flax(Transformer()).init(jax.random.key(0), WORD_BATCHES[0][:, :-1])
     return train.TrainState.create(params, OPTIMIZER)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A loss with its state and batches, and what theory needs to know of it."""
+
+    loss: Callable[..., Any]
+    start: Callable[[], train.TrainState]
+    batches: list[Any]
+    forward_only: tuple[str, ...]
+    tensor_blocks: int
+    activation_bytes: int
+    """Those between two blocks, of the whole batch."""
+
+
+NETWORKS = {
+    "mlp": Network(mlp_loss, mlp_state, MLP_BATCHES, ("first/*",), 1, ROWS * WIDTH * 4),
+    "transformer": Network(
+        *(word_loss, word_state, WORD_BATCHES, ("embed/*",), 4, ROWS * LENGTH * WIDTH * 4)
+    ),
+}
+LAYOUTS = {
+    "data": {"data": 8},
+    "fsdp": {"data": 1, "fsdp": 8},
+    "tensor": {"data": 1, "tensor": 8},
+    "fsdp and tensor": {"data": 1, "fsdp": 4, "tensor": 2},
+    "all three": {"data": 2, "fsdp": 2, "tensor": 2},
+}
+
+
+def rules_for(network, sizes):
+    """Those of a layout; small parameters, and beside `tensor` those outside blocks, stay whole."""
+    rules = parallel.Rules()
+    if sizes.get("tensor", 1) > 1:
+        wide = ("*up",) if network == "mlp" else ("*up", "*qkv")
+        narrow = ("*down",) if network == "mlp" else ("*down", "*out")
+        rules = parallel.tensor(columns=wide, rows=narrow)
+    if sizes.get("fsdp", 1) > 1:
+        rules = parallel.fsdp(rules, whole_below=2049 if rules.rows else 512)
+    return rules
+
+
+@dataclass(frozen=True)
+class Training:
+    """A network on a mesh: its step, and where it begins."""
+
+    network: Network
+    mesh: jax.sharding.Mesh
+    rules: parallel.Rules
+    state: train.TrainState
+    step: Any
+
+    def batch(self, number=0):
+        return parallel.batch(self.network.batches[number], self.mesh)
+
+    def expected(self):
+        """What theory says, for a compiler without reduce-scatter."""
+        sizes = dict(self.mesh.shape)
+        return parallel.expected(
+            parallel.explain(self.state.params, self.mesh, self.rules),
+            forward_only=self.network.forward_only,
+            activation_bytes=self.network.activation_bytes // (sizes["data"] * sizes["fsdp"]),
+            tensor_blocks=self.network.tensor_blocks,
+        ).without_reduce_scatter()
+
+
+def training(network, layout, *, mode="static", donate=False):
+    """A network on eight devices in one of the layouts."""
+    mesh = parallel.mesh(**LAYOUTS[layout])
+    rules, parts = rules_for(network, LAYOUTS[layout]), NETWORKS[network]
+    return Training(
+        network=parts,
+        mesh=mesh,
+        rules=rules,
+        state=parallel.place(parts.start(), mesh, rules),
+        step=train.make_step(
+            parallel.sharded(parts.loss, mesh, rules), OPTIMIZER, mode=mode, donate=donate
+        ),
+    )
+
+
+def losses_on_one_device(network):
+    parts = NETWORKS[network]
+    step = train.make_step(parts.loss, OPTIMIZER, mode="static")
+    state, losses = parts.start(), []
+    for batch in parts.batches:
+        state, metrics = step(state, batch)
+        losses.append(float(metrics["loss"]))
+    return losses

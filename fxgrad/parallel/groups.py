@@ -17,7 +17,10 @@ _LISTED: Final = re.compile(r"replica_groups=\{((?:\{[\d,]*\},?)*)\}")
 _COUNTED: Final = re.compile(
     r"replica_groups=\[(\d+),(\d+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?(?![\w\[])"
 )
-_MESH: Final = re.compile(r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\S+)? \{([^}]*)\}")
+_MESH: Final = re.compile(
+    r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\(([^{]*)\))? \{([^}]*)\}"
+)
+_ORDER: Final = re.compile(r"\[([\d,]+)\](?:T\(([\d,]+)\))?")
 _AXIS: Final = re.compile(r"'([^']+)'(?::\((\d+)\)(\d+))?(?:=(\d+))?")
 
 Groups = np.ndarray
@@ -32,14 +35,14 @@ def groups_in(attributes: str, devices: int) -> Groups | None:
       devices: how many run the program; they are all one group where none are written.
     """
     if found := _COUNTED.search(attributes):
-        sizes = _numbers(found[3])
-        order = _numbers(found[4]) if found[4] else range(len(sizes))
-        numbered = np.arange(math.prod(sizes)).reshape(sizes).transpose(tuple(order))
-        return numbered.reshape(int(found[1]), int(found[2]))
+        return _ordered(found[3], found[4]).reshape(int(found[1]), int(found[2]))
     if found := _MESH.search(attributes):
-        return None if "device_ids" in found[0] else _along(found[1], found[2])
+        along = _along(found[1], found[3])
+        return along if found[2] is None else _listed(found[2])[along]
     if found := _LISTED.search(attributes):
         groups = [_numbers(group) for group in re.findall(r"\{([\d,]*)\}", found[1])]
+        if len({len(group) for group in groups}) > 1:
+            return None
         return np.array(groups) if groups else np.arange(devices)[None]
     return None
 
@@ -82,6 +85,19 @@ def _grouped(numbered: np.ndarray, dimensions: list[int]) -> Groups:
 def _choices(axes: list[str]) -> Iterator[tuple[str, ...]]:
     for count in range(1, len(axes) + 1):
         yield from itertools.combinations(axes, count)
+
+
+def _listed(text: str) -> np.ndarray:
+    """The order of devices in a mesh: written out, or counted along other dimensions."""
+    order = _ORDER.search(text)
+    return _ordered(order[1], order[2]) if order else np.array(_numbers(text))
+
+
+def _ordered(sizes: str, order: str | None) -> np.ndarray:
+    """Numbers from 0 in an array of these sizes, read with its dimensions in another order."""
+    shape = _numbers(sizes)
+    counted = np.arange(math.prod(shape)).reshape(shape)
+    return counted.transpose(_numbers(order)).ravel() if order else counted.ravel()
 
 
 def _numbers(text: str) -> tuple[int, ...]:

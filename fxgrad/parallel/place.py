@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from fxgrad.execution.function import copied
 from fxgrad.parallel.layout import explain
 from fxgrad.parallel.rules import Rules
 
@@ -67,7 +68,10 @@ def create(fun: Callable[..., Any], *args: Any, mesh: Mesh, rules: Rules) -> Any
 
 def _put(leaf: Any, sharding: NamedSharding) -> jax.Array:
     if sharding.is_fully_addressable:
-        return jax.device_put(leaf, sharding, may_alias=False)
+        # What is put on several devices may be the source itself on one of them.
+        return jax.device_put(
+            copied(leaf) if isinstance(leaf, jax.Array) else np.array(leaf), sharding
+        )
     if jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key):
         data = _put(jax.random.key_data(leaf), NamedSharding(sharding.mesh, PartitionSpec()))
         return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
