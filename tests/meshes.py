@@ -28,25 +28,34 @@ class Mlp(nn.Module):
 
 
 class Layer(nn.Module):
+    width: int
+    heads: int
+
     @nn.compact
     def __call__(self, x):
         y = nn.LayerNorm(name="before")(x)
-        qkv = nn.DenseGeneral((8, 3, WIDTH // 8), name="qkv")(y)  # heads first: tensor splits them
+        # Heads come first, so that splitting them splits query, key and value alike.
+        qkv = nn.DenseGeneral((self.heads, 3, self.width // self.heads), name="qkv")(y)
         query, key, value = (qkv[..., i, :] for i in range(3))
         y = nn.dot_product_attention(query, key, value)
-        x = x + nn.DenseGeneral(WIDTH, axis=(-2, -1), name="out")(y)
+        x = x + nn.DenseGeneral(self.width, axis=(-2, -1), name="out")(y)
         y = nn.LayerNorm(name="between")(x)
-        y = nn.gelu(nn.Dense(4 * WIDTH, name="up")(y))
-        return x + nn.Dense(WIDTH, name="down")(y)
+        y = nn.gelu(nn.Dense(4 * self.width, name="up")(y))
+        return x + nn.Dense(self.width, name="down")(y)
 
 
 class Transformer(nn.Module):
+    words: int = WORDS
+    width: int = WIDTH
+    heads: int = 8
+    layers: int = 2
+
     @nn.compact
     def __call__(self, words):
-        x = nn.Embed(WORDS, WIDTH, name="embed")(words)
-        for i in range(2):
-            x = Layer(name=f"layer_{i}")(x)
-        return nn.Dense(WORDS, name="head")(nn.LayerNorm(name="last")(x))
+        x = nn.Embed(self.words, self.width, name="embed")(words)
+        for i in range(self.layers):
+            x = Layer(self.width, self.heads, name=f"layer_{i}")(x)
+        return nn.Dense(self.words, name="head")(nn.LayerNorm(name="last")(x))
 
 
 rng = np.random.default_rng(0)
@@ -65,10 +74,15 @@ def mlp_loss(params, batch):
     return jnp.mean((predicted - batch["y"]) ** 2)
 
 
-def word_loss(params, batch):
-    logits = fx.from_flax(Transformer()).apply(params, batch[:, :-1])
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch[:, 1:])
-    return jnp.mean(losses)
+def loss_of(network):
+    """The mean cross-entropy of the next word."""
+
+    def word_loss(params, batch):
+        logits = fx.from_flax(network).apply(params, batch[:, :-1])
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch[:, 1:])
+        return jnp.mean(losses)
+
+    return word_loss
 
 
 def mlp_state():
@@ -97,9 +111,17 @@ class Network:
 NETWORKS = {
     "mlp": Network(mlp_loss, mlp_state, MLP_BATCHES, ("first/*",), 1, ROWS * WIDTH * 4),
     "transformer": Network(
-        *(word_loss, word_state, WORD_BATCHES, ("embed/*",), 4, ROWS * LENGTH * WIDTH * 4)
+        *(
+            loss_of(Transformer()),
+            word_state,
+            WORD_BATCHES,
+            ("embed/*",),
+            4,
+            ROWS * LENGTH * WIDTH * 4,
+        )
     ),
 }
+TENSOR = parallel.tensor(columns=["*up", "*qkv"], rows=["*down", "*out"])
 LAYOUTS = {
     "data": {"data": 8},
     "fsdp": {"data": 1, "fsdp": 8},
@@ -113,9 +135,7 @@ def rules_for(network, sizes):
     """Those of a layout; small parameters, and beside `tensor` those outside blocks, stay whole."""
     rules = parallel.Rules()
     if sizes.get("tensor", 1) > 1:
-        wide = ("*up",) if network == "mlp" else ("*up", "*qkv")
-        narrow = ("*down",) if network == "mlp" else ("*down", "*out")
-        rules = parallel.tensor(columns=wide, rows=narrow)
+        rules = TENSOR if network == "transformer" else parallel.tensor(["*up"], ["*down"])
     if sizes.get("fsdp", 1) > 1:
         rules = parallel.fsdp(rules, whole_below=2049 if rules.rows else 512)
     return rules
