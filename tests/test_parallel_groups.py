@@ -33,8 +33,15 @@ def test_groups_are_read(text, groups):
     assert found.tolist() == groups
 
 
+def test_devices_that_pass_data_on_are_a_group():
+    found = groups_in("source_target_pairs={{0,2},{4,6},{2,0},{6,4},{1,3},{3,1},{5,7},{7,5}}", 8)
+    assert found is not None
+    assert sorted(found.tolist()) == [[0, 2], [1, 3], [4, 6], [5, 7]]
+    assert axes_of(found, SIZES) == ("fsdp",)
+
+
 @pytest.mark.parametrize(
-    "text", ["", "source_target_pairs={{0,1},{1,0}}", "replica_groups={{0},{1,2}}"]
+    "text", ["", "source_target_pairs={{0,1},{2,3},{3,4}}", "replica_groups={{0},{1,2}}"]
 )
 def test_what_has_no_even_groups_gives_none(text):
     assert groups_in(text, 8) is None

@@ -44,8 +44,12 @@ def collectives(step: Callable[..., Any], *args: Any) -> Traffic:
       ValueDependenceError: Python needs a value, so that there is no one program.
     """
     mesh = _mesh_of(args)
-    text = as_function(step).lower(*args).compile().as_text()
-    program = read_program(text or "")
+    return collectives_in(as_function(step).lower(*args).compile(), mesh)
+
+
+def collectives_in(compiled: jax.stages.Compiled, mesh: Mesh) -> Traffic:
+    """What the devices of a mesh send each other in one call of a compiled program."""
+    program = read_program(compiled.as_text() or "")
     found: dict[Any, Collective] = {}
     for key, each in _Reading(program, mesh).all():
         found.setdefault(key, each)

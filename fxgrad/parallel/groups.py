@@ -20,6 +20,7 @@ _COUNTED: Final = re.compile(
 _MESH: Final = re.compile(
     r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\(([^{]*)\))? \{([^}]*)\}"
 )
+_PAIRS: Final = re.compile(r"source_target_pairs=\{((?:\{\d+,\d+\},?)*)\}")
 _ORDER: Final = re.compile(r"\[([\d,]+)\](?:T\(([\d,]+)\))?")
 _AXIS: Final = re.compile(r"'([^']+)'(?::\((\d+)\)(\d+))?(?:=(\d+))?")
 
@@ -39,12 +40,31 @@ def groups_in(attributes: str, devices: int) -> Groups | None:
     if found := _MESH.search(attributes):
         along = _along(found[1], found[3])
         return along if found[2] is None else _listed(found[2])[along]
+    if found := _PAIRS.search(attributes):
+        return _even(_joined(_sets(found[1])), devices)
     if found := _LISTED.search(attributes):
-        groups = [_numbers(group) for group in re.findall(r"\{([\d,]*)\}", found[1])]
-        if len({len(group) for group in groups}) > 1:
-            return None
-        return np.array(groups) if groups else np.arange(devices)[None]
+        return _even(_sets(found[1]), devices)
     return None
+
+
+def _even(groups: list[tuple[int, ...]], devices: int) -> Groups | None:
+    """The groups as one array; None if they differ in size, all devices if there are none."""
+    if len({len(group) for group in groups}) > 1:
+        return None
+    return np.array(groups) if groups else np.arange(devices)[None]
+
+
+def _sets(text: str) -> list[tuple[int, ...]]:
+    return [_numbers(group) for group in re.findall(r"\{([\d,]*)\}", text)]
+
+
+def _joined(pairs: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """The devices that pairs of them join, directly or through others."""
+    groups: list[set[int]] = []
+    for pair in pairs:
+        met = [group for group in groups if group & set(pair)]
+        groups = [group for group in groups if group not in met] + [set(pair).union(*met)]
+    return [tuple(sorted(group)) for group in groups]
 
 
 def axes_of(groups: Groups, sizes: Mapping[str, int]) -> tuple[str, ...] | None:

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import jax
+import numpy as np
+from jax.experimental.mesh_utils import create_device_mesh
 from jax.sharding import AxisType, Mesh
 
 from fxgrad.errors import ShardingError
@@ -30,8 +32,9 @@ def mesh(
 ) -> Mesh:
     """A mesh with the axes ``data``, ``fsdp`` and ``tensor``, in this order.
 
-    Neighbours along ``tensor`` are nearest to each other, where JAX knows how the devices are
-    wired (`jax.make_mesh`). The axes are JAX's automatic ones: the compiler splits the program.
+    Where JAX knows how the devices are wired, each axis follows whole dimensions of the wiring if
+    the sizes allow that, and parts of them if not; elsewhere the devices stay in their order, with
+    neighbours along ``tensor``. The axes are JAX's automatic ones: the compiler splits the program.
 
     Args:
       data: over how many devices batches are split, with parameters whole on each.
@@ -47,9 +50,7 @@ def mesh(
     """
     devices = jax.devices() if devices is None else devices
     sizes = _filled({"data": data, "fsdp": fsdp, "tensor": tensor}, len(devices))
-    return jax.make_mesh(
-        tuple(sizes.values()), tuple(sizes), (AxisType.Auto,) * len(sizes), devices=devices
-    )
+    return Mesh(_ordered(tuple(sizes.values()), devices), tuple(sizes), (AxisType.Auto,) * 3)
 
 
 def sizes_of(mesh: Sizes) -> dict[str, int]:
@@ -66,6 +67,13 @@ def product_of(sizes: Mapping[str, int], axes: Any) -> int:
     """Over how many devices some axes go: none, one by its name, or several in a tuple."""
     names = (axes,) if isinstance(axes, str) else axes or ()
     return math.prod(sizes[axis] for axis in names)
+
+
+def _ordered(sizes: tuple[int, ...], devices: Sequence[Any]) -> np.ndarray:
+    try:
+        return create_device_mesh(sizes, devices)
+    except NotImplementedError:  # a size is no product of the wiring's own
+        return create_device_mesh(sizes, devices, allow_split_physical_axes=True)
 
 
 def _filled(sizes: dict[str, int], count: int) -> dict[str, int]:
