@@ -1,31 +1,26 @@
 """What the devices of a mesh hold and send: compiled programs beside theory, and 1,024 on paper.
 
-Eight devices are made of the CPU. `--compile-for` compiles the 1B transformer for a slice of TPUs
-that are not there; it needs `libtpu`, and the slice's name, such as v5p:8x8x16 for 1,024 chips.
+Eight devices are made of the CPU. What XLA makes for TPUs is told by `scaling_tpu.py`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import results
 import scaling_paper as paper
 
-from fxgrad import parallel, train
-from fxgrad.parallel.collectives import collectives_in
+from fxgrad import parallel
 from fxgrad.quantities import in_bytes, in_seconds
-from tests.meshes import LAYOUTS, OPTIMIZER, loss_of, losses_on_one_device, training
+from tests.meshes import LAYOUTS, losses_on_one_device, training
 
 COMMAND: Final = "PYTHONPATH=. python benchmarks/scaling.py"
 
@@ -33,12 +28,8 @@ COMMAND: Final = "PYTHONPATH=. python benchmarks/scaling.py"
 def main() -> None:
     """Measure, print the tables, write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--compile-for", default="", help="a TPU slice, such as v5p:8x8x16")
     parser.add_argument("--results", type=Path, default=results.FOLDER, help="where to write")
     options = parser.parse_args()
-    if options.compile_for:
-        _compile_for(options.compile_for, options.results)
-        return
     measured = list(_measured())
     print(results.markdown(_MEASURED, map(_measured_cells, measured)), end="\n\n")
     on_paper = list(paper.table())
@@ -114,51 +105,6 @@ def _paper_cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 def _grid(sizes: dict[str, int]) -> str:
     return " × ".join(f"{axis} {size}" for axis, size in sizes.items() if size > 1)
-
-
-def _compile_for(topology: str, folder: Path) -> None:
-    """The 1B transformer's step on a slice that is not there, beside theory."""
-    from jax.experimental import topologies  # noqa: PLC0415  (needs libtpu)
-
-    devices = topologies.get_topology_desc(topology, "tpu").devices
-    rows = []
-    for sizes in paper.GRIDS:
-        if np.prod(list(sizes.values())) == len(devices):
-            rows.append(_compiled_row(sizes, devices))
-            print(json.dumps(rows[-1], indent=1), flush=True)
-    path = folder / f"scaling-compiled-for-{topology.replace(':', '-')}.json"
-    written = {"command": f"{COMMAND} --compile-for {topology}", "device": str(devices[0])}
-    path.write_text(json.dumps(written | {"jax": jax.__version__, "rows": rows}, indent=2) + "\n")
-
-
-def _compiled_row(sizes: dict[str, int], devices: Any) -> dict[str, Any]:
-    network, start = paper.NETWORKS["1B"], time.perf_counter()
-    mesh, rules = parallel.mesh(**sizes, devices=devices), paper.rules_of(sizes)
-    state = jax.eval_shape(
-        lambda params: train.TrainState.create(params, OPTIMIZER), paper.parameters_of(network)
-    )
-    state = jax.tree.map(_lying, state, parallel.shardings(state, mesh, rules))
-    words = jax.ShapeDtypeStruct((paper.SEQUENCES, paper.LENGTH + 1), jnp.int32)
-    batch = _lying(words, parallel.batch_sharding(mesh))
-    loss = parallel.sharded(loss_of(network), mesh, rules)
-    step = train.make_step(loss, OPTIMIZER, mode="static", donate=True)
-    compiled = step.lower(state, batch).compile()
-    traffic, analysis = collectives_in(compiled, mesh), cast("Any", compiled.memory_analysis())
-    theory = paper.expected(network, sizes)
-    return {
-        "sizes": sizes,
-        "compiled": _payloads(traffic),
-        "theory": _payloads(theory),
-        "compiled_sent_bytes": traffic.sent_bytes,
-        "theory_sent_bytes": theory.sent_bytes,
-        "argument_bytes": analysis.argument_size_in_bytes,
-        "temporary_bytes": analysis.temp_size_in_bytes,
-        "compile_seconds": round(time.perf_counter() - start),
-    }
-
-
-def _lying(array: jax.ShapeDtypeStruct, sharding: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
 
 
 if __name__ == "__main__":

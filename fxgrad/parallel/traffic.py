@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from fxgrad.quantities import in_bytes
 
+_WIDE: Final = 80  # characters; XLA names what it joined by all the names of its parts
+
 # What each device of n sends, as a share of the payload, along a ring: the least that is possible
 # (Patarasu and Yuan 2009; ZeRO, Rajbhandari et al. 2020, section 7.1).
 _RING: Final[dict[str, float]] = {"all-reduce": 2.0, "all-gather": 1.0, "reduce-scatter": 1.0}
@@ -118,8 +120,12 @@ def _row(each: Collective) -> tuple[str, ...]:
         str(each.devices or "?"),
         in_bytes(each.bytes),
         in_bytes(each.sent_bytes * (each.runs or 1)),
-        f"{each.place}  {each.why}".strip(),
+        _cut(f"{each.place}  {each.why}".strip()),
     )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _WIDE else f"{text[: _WIDE - 1]}…"
 
 
 def _lines(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
