@@ -49,6 +49,7 @@ def main() -> None:
     """Compile each case, and write what it sends and holds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("slice", help="such as v5e:2x4 or v5p:8x8x16")
+    parser.add_argument("--grid", help="of 1,024 chips only this: data, fsdp, tensor, as 4,32,8")
     parser.add_argument("--results", type=Path, default=results.FOLDER, help="where to write")
     options = parser.parse_args()
     devices = topologies.get_topology_desc(options.slice, "tpu").devices
@@ -60,8 +61,14 @@ def main() -> None:
         "rows": [],
     }
     path = options.results / f"scaling-compiled-for-{options.slice.replace(':', '-')}.json"
+    if path.exists():  # a slice's grids can be compiled one by one
+        written["rows"] = json.loads(path.read_text())["rows"]
     for case in _cases(len(devices)):
-        written["rows"].append(_row(case, devices))
+        if options.grid not in (None, ",".join(map(str, case.sizes.values()))):
+            continue
+        this = (case.sizes, case.regather)
+        others = [r for r in written["rows"] if (r["sizes"], r["regather"]) != this]
+        written["rows"] = [*others, _row(case, devices)]
         print(json.dumps(written["rows"][-1], indent=1), flush=True)
         path.write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n")
 
