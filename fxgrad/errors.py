@@ -181,7 +181,7 @@ class ShardingError(FxError, ValueError):
     """A mesh cannot be made, or a rule does not fit an array.
 
     Attributes:
-      path: the leaf, such as ``params['hidden']['w']``, or None where it is about the mesh.
+      path: the parameter, such as ``hidden/w``, or ``batch['x']``; None where it is about the mesh.
     """
 
     def __init__(self, message: str, *, path: str | None = None) -> None:
