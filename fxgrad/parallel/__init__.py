@@ -1,16 +1,12 @@
 """Many devices and many processes: one mesh, sharding by parameter path, one program for all."""
 
-<<<<<<< HEAD
 from fxgrad.parallel import processes
-from fxgrad.parallel.processes import Place, initialize
-
-__all__ = ["Place", "initialize", "processes"]
-=======
 from fxgrad.parallel.batch import batch, batch_part, batch_sharding
 from fxgrad.parallel.collectives import collectives
 from fxgrad.parallel.layout import Layout, explain
 from fxgrad.parallel.mesh import mesh
 from fxgrad.parallel.place import create, place, shardings
+from fxgrad.parallel.processes import Place, initialize
 from fxgrad.parallel.rules import Rules, fsdp, tensor
 from fxgrad.parallel.sharded import sharded
 from fxgrad.parallel.theory import expected
@@ -19,6 +15,7 @@ from fxgrad.parallel.traffic import Collective, Traffic
 __all__ = [
     "Collective",
     "Layout",
+    "Place",
     "Rules",
     "Traffic",
     "batch",
@@ -29,10 +26,11 @@ __all__ = [
     "expected",
     "explain",
     "fsdp",
+    "initialize",
     "mesh",
     "place",
+    "processes",
     "sharded",
     "shardings",
     "tensor",
 ]
->>>>>>> parallel
