@@ -91,7 +91,10 @@ class _Reading:
         axes = () if groups is None else axes_of(groups, sizes_of(self._mesh)) or ()
         place = place_of_frames(instruction.frames)
         channel = _CHANNEL.search(instruction.attributes)
-        key = (kind, channel[1]) if channel else (kind, within, instruction.name)
+        # One that runs in pieces beside others has one channel; joined ones share a channel too.
+        key: tuple[str, ...] = (kind, within, instruction.name)
+        if channel and not within.startswith(_SCATTERING):
+            key = (kind, channel[1])
         for number, count in enumerate(_payloads(instruction, devices)):
             told = instruction.op_name
             where = "" if place is None else str(place)
