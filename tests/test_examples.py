@@ -1,7 +1,10 @@
 """The examples run from top to bottom; each ends in its own asserts."""
 
 import os
+import re
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -16,3 +19,25 @@ def test_an_example_runs_alone(name, tmp_path, monkeypatch, capsys):
     with jax.numpy_dtype_promotion("standard"):
         runpy.run_path(os.fspath(EXAMPLES / name), run_name="__main__")
     assert capsys.readouterr().out
+
+
+def many(folder, *options):
+    """What the example says at its end, run by two processes of two devices each."""
+    command = [sys.executable, "-m", "fxgrad", "train", "--processes", "2"]
+    command += ["--devices-per-process", "2", "--restarts", "1", os.fspath(EXAMPLES / "many.py")]
+    command += ["--epochs", "3", "--checkpoint-dir", os.fspath(folder), *options]
+    environment = {**os.environ, "XLA_FLAGS": ""}
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=180, env=environment)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.splitlines()[-1], ran.stderr
+
+
+def test_two_processes_of_which_one_is_killed_end_with_the_weights_of_a_run_that_went_well(
+    tmp_path,
+):
+    killed, told = many(tmp_path / "killed", "--kill-at", "60")
+    assert "process 1 was killed by SIGKILL" in told
+    assert re.search("goes on after step (22|44)$", told, re.MULTILINE)  # whichever was whole
+    well, _ = many(tmp_path / "well")
+    assert killed == well
+    assert killed.startswith("[0] 66 steps, test accuracy 0.8")
