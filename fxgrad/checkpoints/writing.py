@@ -38,7 +38,7 @@ from fxgrad.quantities import in_bytes
 from fxgrad.recorder import is_tracer
 
 _LIBRARIES: Final = ("fxgrad", "jax", "jaxlib", "orbax-checkpoint", "numpy")
-_OVERHEAD_BYTES: Final = 2**16  # of the metadata beside the arrays
+_OVERHEAD_BYTES = 2**16  # of the metadata beside the arrays
 
 
 class Writer:
