@@ -74,7 +74,7 @@ from fxgrad.train import Checkpoints
 checkpoints = Checkpoints(sys.argv[1]).__enter__()
 if os.fork() == 0:
     sys.stdout.close()
-    time.sleep(30)
+    time.sleep(10)
     os._exit(0)
 os._exit(0)
 """
