@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 from soak_child import digest
 
+from fxgrad.checkpoints import writing
 from fxgrad.errors import CheckpointError
 from fxgrad.train import Checkpoints
 
@@ -122,20 +123,26 @@ def disks(count: int, folder: Path, advance: Advance) -> Mapping[str, int]:
 
 
 def _disks(count: int, disk: Path, advance: Advance) -> Mapping[str, int]:
-    """From a tenth of what a step takes on the disk to a tenth more."""
-    outcomes = Counter(sizes=0, refused=0, saved=0, damaged=0, left_behind=0, not_saved_after=0)
+    """From a tenth of what a step takes on the disk to a tenth more.
+
+    Every other save does not look at the free space first, as where the disk fills up meanwhile.
+    """
+    outcomes = Counter(sizes=0, refused=0, refused_while_writing=0, saved=0, damaged=0)
+    outcomes.update(left_behind=0, not_saved_after=0)
     before = shutil.disk_usage(disk).free
     with Checkpoints(disk / "size") as checkpoints:
         save(checkpoints, 2)
     needed = before - shutil.disk_usage(disk).free
-    for part in np.linspace(0.1, 1.1, count):
+    for number, part in enumerate(np.linspace(0.1, 1.1, count)):
         folder = disk / "c"
         with Checkpoints(folder, keep_last=3) as checkpoints:
             save(checkpoints, 1)
             free = shutil.disk_usage(disk).free
             (disk / "filler").write_bytes(bytes(free - int(part * needed)))
             outcomes["sizes"] += 1
-            outcomes["saved" if _tries_to_save(checkpoints) else "refused"] += 1
+            looks = number % 2 == 0
+            refused = "refused" if looks else "refused_while_writing"
+            outcomes["saved" if _is_saved(checkpoints, looks=looks) else refused] += 1
             left = {path.name for path in folder.iterdir()} - {"00000001", "00000002"}
             outcomes["left_behind"] += len(left - {"writer.lock"})
             outcomes["damaged"] += restored(folder) is None
@@ -147,9 +154,13 @@ def _disks(count: int, disk: Path, advance: Advance) -> Mapping[str, int]:
     return outcomes
 
 
-def _tries_to_save(checkpoints: Checkpoints) -> bool:
+def _is_saved(checkpoints: Checkpoints, *, looks: bool) -> bool:
+    overhead = writing._OVERHEAD_BYTES
+    writing._OVERHEAD_BYTES = overhead if looks else -DISK_BYTES
     try:
         save(checkpoints, 2)
     except CheckpointError:
         return False
+    finally:
+        writing._OVERHEAD_BYTES = overhead
     return True

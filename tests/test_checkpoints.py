@@ -270,6 +270,21 @@ def test_an_option_without_sense_is_refused(tmp_path, option):
     assert caught.value.option in option
 
 
+def test_an_address_is_no_folder():
+    with pytest.raises(OptionError, match="saved on a disk"):
+        Checkpoints("gs://bucket/run")
+
+
+def test_a_state_whose_arrays_were_donated_still_says_where_they_go(tmp_path):
+    state = {"x": jnp.ones(3), "key": jax.random.key(4)}
+    copy = jax.tree.map(jnp.copy, state)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state, step=0)
+        jax.tree.map(lambda leaf: leaf.delete(), state)
+        found = checkpoints.restore(state).state
+    assert all(map(same, jax.tree.leaves(copy), jax.tree.leaves(found)))
+
+
 def test_a_folder_that_is_not_there_has_no_steps_and_is_not_made_by_readers(tmp_path):
     checkpoints = Checkpoints(tmp_path / "none")
     assert checkpoints.steps() == ()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fxgrad.checkpoints import manifest as manifests
+from fxgrad.checkpoints import writing
 from fxgrad.checkpoints.leaves import Leaf
 from fxgrad.checkpoints.manifest import Manifest, StoredFile
 from fxgrad.errors import CheckpointError, TrainingWarning
@@ -248,7 +249,7 @@ def test_a_manifest_says_the_same_after_writing_and_reading():
     assert Manifest.from_bytes(whole.to_bytes()) == whole
 
 
-def test_a_full_disk_is_an_error_with_both_sizes_and_the_next_save_works(tmp_path):
+def test_a_full_disk_is_an_error_with_both_sizes_and_the_next_save_works(tmp_path, monkeypatch):
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
@@ -258,9 +259,10 @@ def test_a_full_disk_is_an_error_with_both_sizes_and_the_next_save_works(tmp_pat
         pytest.skip("only root can mount a small disk")
     try:
         folder = saved_steps(disk / "c", 1)
-        for left_bytes in (50_000, 110_000):  # refused before, and refused while writing
+        for overhead in (2**16, -(2**20)):  # refused before, and refused while writing
+            monkeypatch.setattr(writing, "_OVERHEAD_BYTES", overhead)
             free = shutil.disk_usage(disk).free
-            (disk / "filler").write_bytes(bytes(free - left_bytes))
+            (disk / "filler").write_bytes(bytes(free - 50_000))
             checkpoints = Checkpoints(folder)
             with pytest.raises(CheckpointError, match=r"needs \d+ bytes .* has \d+ .* free"):
                 save_big(checkpoints)

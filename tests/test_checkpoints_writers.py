@@ -1,5 +1,6 @@
 """Who writes and who reads: one writer, any readers, and a writer that may end at any moment."""
 
+import gc
 import os
 import shutil
 import subprocess
@@ -24,6 +25,13 @@ def test_a_second_writer_is_refused_at_once_and_told_who_holds_the_folder(tmp_pa
             Checkpoints(tmp_path).__enter__()
         first.wait()
         assert Checkpoints(tmp_path).restore(LIKE).step == 1
+    with Checkpoints(tmp_path) as second:
+        assert second.steps() == (1,)
+
+
+def test_a_writer_that_nobody_holds_any_more_does_not_hold_the_folder(tmp_path):
+    Checkpoints(tmp_path, asynchronous=False).save(state_of(1), step=1)
+    gc.collect()
     with Checkpoints(tmp_path) as second:
         assert second.steps() == (1,)
 
@@ -66,7 +74,7 @@ from fxgrad.train import Checkpoints
 checkpoints = Checkpoints(sys.argv[1]).__enter__()
 if os.fork() == 0:
     sys.stdout.close()
-    time.sleep(30)
+    time.sleep(10)
     os._exit(0)
 os._exit(0)
 """

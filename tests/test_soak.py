@@ -1,6 +1,7 @@
 """A tenth of the soak: what befalls a checkpoint is refused or harmless, and no run is lost."""
 
 import inspect
+import json
 import warnings
 from pathlib import Path
 
@@ -36,3 +37,9 @@ def test_a_tenth_of_the_soak_is_borne(soak, tmp_path, name):
         pytest.skip("only root can mount a small disk")
     assert soak.failures(name, counts) == {}
     assert next(iter(counts.values())) >= trial.trials // 10
+
+
+def test_the_table_in_the_guide_is_that_of_the_results(soak):
+    files = sorted(soak.results.FOLDER.glob("soak-*.json"))
+    counts = json.loads(files[0].read_text())["counts"] if files else {}
+    assert soak.documented() == soak.table(counts)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -37,7 +38,7 @@ from fxgrad.quantities import in_bytes
 from fxgrad.recorder import is_tracer
 
 _LIBRARIES: Final = ("fxgrad", "jax", "jaxlib", "orbax-checkpoint", "numpy")
-_OVERHEAD_BYTES: Final = 2**16  # of the metadata beside the arrays
+_OVERHEAD_BYTES = 2**16  # of the metadata beside the arrays
 
 
 class Writer:
@@ -54,8 +55,8 @@ class Writer:
         self._lock: WriterLock | None = None
         self._now, self._later = Channel(), Channel()
         self._background = Background()
-        self._now.first_does(self._open, folder)
         self._arrays = ArrayWriter()
+        self._now.first_does(self._open, folder)
 
     def save(
         self, step: int, state: Any, record: Mapping[str, Any], metrics: Mapping[str, float]
@@ -89,18 +90,18 @@ class Writer:
 
     def close(self) -> None:
         """Wait, and let the next writer in."""
-        try:
-            self.wait()
-        finally:
-            self._arrays.close()
+        with ExitStack() as stack:
             if self._lock is not None:
-                self._lock.release()
+                stack.callback(self._lock.release)
+            stack.callback(self._arrays.close)
+            self.wait()
 
     def _open(self) -> None:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._lock = WriterLock(self._folder)
+            lock = WriterLock(self._folder)  # let go of where it is not kept
             sweep(self._folder)
+            self._lock = lock
         except OSError as error:
             raise CheckpointError(
                 f"{self._folder} cannot hold checkpoints: {error}.", path=self._folder
