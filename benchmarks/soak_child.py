@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import itertools
-import os
-import signal
 import sys
 import time
 from pathlib import Path
@@ -24,9 +21,7 @@ import optax
 from fxgrad import train
 from fxgrad.errors import CheckpointError
 
-INTERRUPTED: Final = 75
 REFUSED: Final = 3
-LOOP: Final = "FXGRAD_SOAK_LOOP"
 SAVE_EVERY: Final = 10
 STEP_SECONDS: Final = 0.002
 
@@ -36,15 +31,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--loop", choices=LOOPS, default=os.environ.get(LOOP, "fit"))
     options = parser.parse_args()
     try:
-        state = LOOPS[options.loop](options.folder, options.steps)
+        state = trained(options.folder, options.steps)
     except CheckpointError as error:
         print("refused", error, flush=True)
         return REFUSED
-    if state is None:
-        return INTERRUPTED
     print("final", digest(state), flush=True)
     return 0
 
@@ -85,8 +77,8 @@ def problem() -> tuple[Any, train.TrainState, train.Batches]:
     return step, state, train.Batches(arrays, batch_size=16, seed=2)
 
 
-def by_fit(folder: Path, steps: int) -> Any:
-    """The training by `train.fit`, which ends the process itself when it is told to stop."""
+def trained(folder: Path, steps: int) -> Any:
+    """The last state of the training; `fit` ends the process itself when it is told to stop."""
     step, state, batches = problem()
 
     def slow_step(state: Any, batch: Any) -> Any:
@@ -108,34 +100,6 @@ def by_fit(folder: Path, steps: int) -> Any:
         progress=False,
     )[0]
 
-
-def by_hand(folder: Path, steps: int) -> Any:
-    """The same training in a loop of its own; None when it was told to stop."""
-    step, state, batches = problem()
-    told: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
-    with train.Checkpoints(folder) as checkpoints:
-        start = 0
-        if checkpoints.steps():
-            restored = checkpoints.restore(state)
-            state, start = restored.state, restored.step
-        print("ready", flush=True)
-        for number, batch in enumerate(itertools.islice(endless(batches), start, steps), start + 1):
-            time.sleep(STEP_SECONDS)
-            state, _ = step(state, batch)
-            if number % SAVE_EVERY == 0 or told:
-                checkpoints.save(state, step=number)
-            if told:
-                return None
-    return state
-
-
-def endless(batches: train.Batches) -> Any:
-    """The batches of one epoch after the other."""
-    return itertools.chain.from_iterable(map(batches.epoch, itertools.count()))
-
-
-LOOPS: Final = {"fit": by_fit, "hand": by_hand}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -14,11 +14,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from soak_child import INTERRUPTED, REFUSED
+from soak_child import REFUSED
 from soak_damage import Advance
 
 from fxgrad.errors import CheckpointError
 from fxgrad.train import Checkpoints
+from fxgrad.train.signals import INTERRUPTED
 
 HUNG_SECONDS: Final = 120
 SLOW_SECONDS: Final = 10

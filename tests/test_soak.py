@@ -1,13 +1,10 @@
 """A tenth of the soak: what befalls a checkpoint is refused or harmless, and no run is lost."""
 
-import inspect
 import json
 import warnings
 from pathlib import Path
 
 import pytest
-
-from fxgrad import train
 
 NAMES = ["kills", "signals", "writers", "flips", "files", "disks"]
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -16,8 +13,6 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 @pytest.fixture
 def soak(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    if "checkpoints" not in inspect.signature(train.fit).parameters:
-        monkeypatch.setenv("FXGRAD_SOAK_LOOP", "hand")
     import soak  # noqa: PLC0415  (a script beside others, found by the path set here)
 
     return soak
