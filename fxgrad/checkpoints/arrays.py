@@ -85,7 +85,7 @@ def read_arrays(
 
 def _stored(array: jax.Array | np.ndarray) -> jax.Array | np.ndarray:
     if jnp.dtype(array.dtype).name in _AS_BYTES:
-        return np.ascontiguousarray(array).view(np.uint8)
+        return np.asarray(array, order="C").view(np.uint8)
     if isinstance(array, jax.Array) and array.is_fully_addressable and jax.process_count() > 1:
         return np.asarray(array)  # each process has its own: that of the first is kept
     return np.asarray(array) if isinstance(array, np.generic) else array

@@ -17,7 +17,7 @@ from fxgrad.checkpoints.reading import Reader, Which
 from fxgrad.checkpoints.restored import Restored
 from fxgrad.checkpoints.retention import Direction, Retention
 from fxgrad.checkpoints.writing import Writer
-from fxgrad.errors import CheckpointError
+from fxgrad.errors import CheckpointError, OptionError
 
 
 class Checkpoints:
@@ -51,6 +51,12 @@ class Checkpoints:
         best_is: Direction = "min",
         asynchronous: bool = True,
     ) -> None:
+        if "://" in os.fspath(folder):
+            raise OptionError(
+                f"folder={str(folder)!r}: checkpoints are saved on a disk, with its renames and "
+                "locks. Save there, and copy whole steps.",
+                option="folder",
+            )
         self.folder = Path(os.path.abspath(folder))
         self._retention = Retention(keep_last, keep_best, best, best_is)
         self._is_asynchronous = asynchronous

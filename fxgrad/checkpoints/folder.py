@@ -11,12 +11,14 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
 from fxgrad.checkpoints.manifest import (
     ARRAYS,
     MANIFEST,
+    RECORD,
     Manifest,
     StoredFile,
     check_sizes,
@@ -65,12 +67,13 @@ def damaged_steps(folder: Path) -> dict[Path, str]:
 
 
 def make_durable(saving: Path) -> tuple[StoredFile, ...]:
-    """Write all files of the arrays through to the disk, and take their checksums."""
-    paths = sorted(path for path in (saving / ARRAYS).rglob("*") if path.is_file())
-    files = tuple(describe_file(path, path.relative_to(saving).as_posix()) for path in paths)
-    for inner in sorted({parent for path in paths for parent in path.parents}):
-        if saving in inner.parents:
-            sync_folder(inner)
+    """Write all files of a step through to the disk, and take their checksums."""
+    paths = sorted(path for path in saving.rglob("*") if path.is_file())
+    names = [path.relative_to(saving).as_posix() for path in paths]
+    folders = {parent for path in paths for parent in path.parents if saving in parent.parents}
+    with ThreadPoolExecutor() as pool:  # hashes let other threads run, and syncs wait together
+        files = tuple(pool.map(describe_file, paths, names))
+        list(pool.map(sync_folder, folders))
     return files
 
 
@@ -95,7 +98,6 @@ def remove(path: Path) -> None:
     """Take a step away: its manifest first, then the rest."""
     with contextlib.suppress(FileNotFoundError):
         (path / MANIFEST).unlink()
-        sync_folder(path)
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(path)
 
@@ -115,7 +117,7 @@ def sweep(folder: Path) -> None:
     for path in _folders(folder, _SAVING):
         remove(path)
     for path in _folders(folder, _STEP):
-        if not os.path.lexists(path / MANIFEST) and {*os.listdir(path)} <= {ARRAYS}:
+        if not os.path.lexists(path / MANIFEST) and {*os.listdir(path)} <= {ARRAYS, RECORD}:
             remove(path)
 
 

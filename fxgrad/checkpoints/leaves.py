@@ -5,6 +5,7 @@ Where their bytes go belongs to `arrays`; how they come back, to `reading`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -87,7 +88,13 @@ def describe(path: str, leaf: Any, *, folder: Path) -> Leaf:
 
 
 def check_same(
-    saved: dict[str, Leaf], wanted: dict[str, Leaf], *, strict: bool, path: Path, step: int
+    saved: Mapping[str, Leaf],
+    wanted: Mapping[str, Leaf],
+    *,
+    strict: bool,
+    needed: Set[str] = frozenset(),
+    path: Path,
+    step: int,
 ) -> None:
     """Compare the leaves of a checkpoint with those of the state that it shall become.
 
@@ -95,6 +102,7 @@ def check_same(
       saved: the leaves of the checkpoint, by path.
       wanted: those of the state.
       strict: whether both must have the same leaves; otherwise only those of both are compared.
+      needed: leaves that the checkpoint must have in any case.
       path: the folder of the step, for errors.
       step: its number, for errors.
 
@@ -102,7 +110,7 @@ def check_same(
       CheckpointError: they differ; it names the first leaf that does.
     """
     for name, leaf in wanted.items():
-        if name not in saved and strict:
+        if name not in saved and (strict or name in needed):
             _refuse(f"{name}, {leaf} in the state, is not in", name, path, step)
         if name in saved and not _same(saved[name], leaf):
             found = f"{name} is {leaf} in the state and {saved[name]} in"

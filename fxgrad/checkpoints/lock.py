@@ -34,45 +34,37 @@ class WriterLock:
                 "Checkpoints need flock to keep a second writer out, and this system has none.",
                 path=folder,
             )
-        self._descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        self._close = weakref.finalize(self, os.close, descriptor)
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            holder = _holder(self._descriptor)
-            os.close(self._descriptor)
+            holder = _holder(descriptor)
+            self._close()
             raise CheckpointError(
-                f"{folder} is being written by {holder}. Wait until it ends, or save into another "
-                "folder.",
+                f"{folder} is being written by {holder}. Wait until that ends, or save into "
+                "another folder.",
                 path=folder,
             ) from error
-        _write(self._descriptor, {"pid": os.getpid(), "host": socket.gethostname()})
+        _write(descriptor, {"pid": os.getpid(), "host": socket.gethostname()})
         _held.add(self)
 
     def release(self) -> None:
-        """Let the next writer in."""
+        """Let the next writer in. A forked process lets go of its copy so."""
         _held.discard(self)
-        if self._descriptor >= 0:
-            os.ftruncate(self._descriptor, 0)
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-    def forget(self) -> None:
-        """Close a copy that a forked process has: the lock stays with its parent alone."""
-        os.close(self._descriptor)
-        self._descriptor = -1
+        self._close()
 
 
 _held: Final[weakref.WeakSet[WriterLock]] = weakref.WeakSet()
 
 
-def _forget_all() -> None:
+def _release_all() -> None:
     for lock in list(_held):
-        lock.forget()
-    _held.clear()
+        lock.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all)
+    os.register_at_fork(after_in_child=_release_all)
 
 
 def _write(descriptor: int, holder: dict[str, Any]) -> None:
@@ -83,5 +75,7 @@ def _write(descriptor: int, holder: dict[str, Any]) -> None:
 def _holder(descriptor: int) -> str:
     with contextlib.suppress(ValueError, KeyError, TypeError):
         holder = json.loads(os.pread(descriptor, _LARGEST_BYTES, 0))
-        return f"process {holder['pid']} on {holder['host']}"
+        words = f"process {holder['pid']} on {holder['host']}"
+        is_this = (holder["pid"], holder["host"]) == (os.getpid(), socket.gethostname())
+        return f"{words}, which is this one: by a Checkpoints that is not closed" * is_this or words
     return "another process"

@@ -1,15 +1,18 @@
 """The manifest of a step: its leaves, its files with their checksums, and a checksum of itself.
 
 A step exists only if its manifest verifies. When it is written and taken away belongs to `folder`.
+What was saved beside the state is a file of its own, since it may be large and is seldom read.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import stat
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -19,6 +22,7 @@ from fxgrad.errors import CheckpointError
 
 MANIFEST: Final = "manifest.json"
 ARRAYS: Final = "arrays"
+RECORD: Final = "record.json"
 FORMAT: Final = 1
 LARGEST_BYTES: Final = 64 * 2**20  # of a manifest that is read; one of 10,000 leaves has 2 MB
 
@@ -46,8 +50,7 @@ class Manifest:
       step: its number.
       serial: how many saves came before in this folder; the newest step has the largest.
       leaves: the leaves of the state, in order.
-      files: all files of the arrays.
-      record: what was saved beside the state.
+      files: all other files of the step.
       metrics: the metrics saved with it.
       versions: of the libraries that wrote it.
     """
@@ -56,7 +59,6 @@ class Manifest:
     serial: int
     leaves: tuple[Leaf, ...]
     files: tuple[StoredFile, ...]
-    record: Mapping[str, Any]
     metrics: Mapping[str, float]
     versions: Mapping[str, str]
 
@@ -103,6 +105,23 @@ def read_manifest(step_folder: Path) -> Manifest:
     return manifest
 
 
+def read_record(step_folder: Path, manifest: Manifest) -> Mapping[str, Any]:
+    """What was saved beside the state.
+
+    Raises:
+      CheckpointError: its bytes are not those that were written, or it is not there.
+    """
+    path = step_folder / RECORD
+    try:
+        content = path.read_bytes()
+        listed = {file.name: file for file in manifest.files}[RECORD]
+        if hashlib.sha256(content).hexdigest() != listed.sha256:
+            raise ValueError("its bytes are not those that were written")
+        return _mapping(json.loads(content))
+    except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise _damaged(path, manifest.step, str(error)) from error
+
+
 def describe_file(path: Path, name: str) -> StoredFile:
     """Size and checksum of a file as it is on disk, written through to the disk."""
     with path.open("rb") as file:
@@ -128,9 +147,10 @@ def check_contents(step_folder: Path, manifest: Manifest) -> None:
       CheckpointError: one has not.
     """
     check_sizes(step_folder, manifest)
-    for file in manifest.files:
-        _check_digest(step_folder / file.name, file, manifest.step)
-    known = {step_folder / file.name for file in manifest.files}
+    paths = [step_folder / file.name for file in manifest.files]
+    with ThreadPoolExecutor() as pool:  # a hash lets other threads run
+        list(pool.map(_check_digest, paths, manifest.files, itertools.repeat(manifest.step)))
+    known = {*paths}
     for path in sorted((step_folder / ARRAYS).rglob("*")):
         if path not in known and not path.is_dir():
             raise _damaged(path, manifest.step, "the manifest does not list it")
@@ -189,7 +209,6 @@ def _parsed(content: Any) -> Manifest:
         serial=_natural(content["serial"]),
         leaves=tuple(_leaf(**leaf) for leaf in content["leaves"]),
         files=tuple(_stored_file(**file) for file in content["files"]),
-        record=_mapping(content["record"]),
         metrics={name: float(value) for name, value in _mapping(content["metrics"]).items()},
         versions=_mapping(content["versions"]),
     )
@@ -203,8 +222,9 @@ def _leaf(shape: Any, stored_shape: Any, **facts: Any) -> Leaf:
 
 def _stored_file(name: str, bytes: int, sha256: str) -> StoredFile:
     parts = PurePosixPath(name).parts
-    if "\0" in name or "\\" in name or len(parts) < 2 or parts[0] != ARRAYS or ".." in parts:
-        raise ValueError(f"it lists {name!r}, which is not below {ARRAYS}/")
+    is_inside = name == RECORD or (len(parts) > 1 and parts[0] == ARRAYS and ".." not in parts)
+    if not is_inside or "\0" in name or "\\" in name:
+        raise ValueError(f"it lists {name!r}, which is neither {RECORD} nor below {ARRAYS}/")
     return StoredFile(name, _natural(bytes), str(sha256))
 
 

@@ -30,8 +30,6 @@ def place_of(leaf: Any) -> Place:
     """Where an array is, or where `jax.ShapeDtypeStruct` says that one shall be."""
     if isinstance(leaf, np.ndarray | np.generic):
         return Place(None, is_jax=False, is_scalar=isinstance(leaf, np.generic))
-    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) and isinstance(leaf, jax.Array):
-        return place_of(jax.random.key_data(leaf))
     is_free = isinstance(leaf, jax.Array) and not leaf.committed
     return Place(None if is_free else leaf.sharding)
 

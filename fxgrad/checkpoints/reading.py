@@ -6,6 +6,7 @@ there when all has been read means that nothing was taken away meanwhile.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import warnings
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,13 @@ import jax
 from fxgrad.checkpoints.arrays import read_arrays
 from fxgrad.checkpoints.folder import damaged_steps, found_steps, step_folder
 from fxgrad.checkpoints.leaves import check_same, describe, named_leaves
-from fxgrad.checkpoints.manifest import ARRAYS, Manifest, check_contents, read_manifest
+from fxgrad.checkpoints.manifest import (
+    ARRAYS,
+    Manifest,
+    check_contents,
+    read_manifest,
+    read_record,
+)
 from fxgrad.checkpoints.places import place_of, put
 from fxgrad.checkpoints.restored import Restored, Skipped
 from fxgrad.checkpoints.retention import Retention
@@ -44,9 +51,8 @@ class Reader:
                 raise _none(self._folder, which, skipped)
             read = self._read(choice["step"], choice["serial"], like, strict=strict)
             if all(self._channel.from_all("" if read is None else "read")) and read:
-                manifest, state = read
-                _warn(self._folder, manifest.step, skipped)
-                return Restored(state, manifest.step, manifest.record, manifest.metrics, skipped)
+                _warn(self._folder, read.step, skipped)
+                return dataclasses.replace(read, skipped=skipped)
 
     def _choice(self, which: Which) -> str:
         """The first of the wanted steps that is whole, and those before it, as JSON."""
@@ -85,19 +91,19 @@ class Reader:
         except (CheckpointError, FileNotFoundError):
             return False
 
-    def _read(
-        self, step: int, serial: int, like: Any, *, strict: bool
-    ) -> tuple[Manifest, Any] | None:
+    def _read(self, step: int, serial: int, like: Any, *, strict: bool) -> Restored | None:
         """The step as a state; None if a writer has taken it away."""
         folder = step_folder(self._folder, step)
         try:
             manifest = read_manifest(folder)
             state = _state(manifest, folder, like, strict=strict)
+            record = read_record(folder, manifest)
         except Exception:
             if self._is_there(step, serial):
                 raise
             return None
-        return (manifest, state) if self._is_there(step, serial) else None
+        restored = Restored(state, step, record, manifest.metrics)
+        return restored if self._is_there(step, serial) else None
 
 
 def _state(manifest: Manifest, folder: Path, like: Any, *, strict: bool) -> Any:
@@ -107,6 +113,7 @@ def _state(manifest: Manifest, folder: Path, like: Any, *, strict: bool) -> Any:
         {leaf.path: leaf for leaf in manifest.leaves},
         {path: describe(path, leaf, folder=folder) for path, leaf in wanted},
         strict=strict,
+        needed={path for path, leaf in wanted if isinstance(leaf, jax.ShapeDtypeStruct)},
         path=folder,
         step=manifest.step,
     )
@@ -141,19 +148,21 @@ def _none(folder: Path, which: Which, skipped: Sequence[Skipped]) -> CheckpointE
     wanted = {"last": "no step", "best": "no step with a finite metric"}.get(
         str(which), f"no step {which}"
     )
-    reasons = "".join(f"\n  step {one.step}: {one.reason}" for one in skipped)
     return CheckpointError(
-        f"{folder} has {wanted} that is whole.{reasons}",
+        f"{folder} has {wanted} that is whole.{_reasons(skipped)}",
         path=folder,
         step=which if isinstance(which, int) else None,
     )
 
 
 def _warn(folder: Path, step: int, skipped: Sequence[Skipped]) -> None:
-    for one in skipped:
+    if skipped:
         warnings.warn(
-            f"Step {one.step} in {folder} is passed over, and step {step} restored instead: "
-            f"{one.reason}",
+            f"Step {step} in {folder} is restored; newer ones are damaged.{_reasons(skipped)}",
             TrainingWarning,
             stacklevel=4,
         )
+
+
+def _reasons(skipped: Sequence[Skipped]) -> str:
+    return "".join(f"\n  step {one.step}: {one.reason}" for one in skipped)

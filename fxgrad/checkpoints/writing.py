@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,15 +29,16 @@ from fxgrad.checkpoints.folder import (
 )
 from fxgrad.checkpoints.leaves import Leaf, describe, named_leaves
 from fxgrad.checkpoints.lock import WriterLock
-from fxgrad.checkpoints.manifest import ARRAYS, Manifest
+from fxgrad.checkpoints.manifest import ARRAYS, RECORD, Manifest
 from fxgrad.checkpoints.retention import Retention
 from fxgrad.checkpoints.together import Channel
+from fxgrad.comparison.environment import version_of
 from fxgrad.errors import CheckpointError, OptionError
 from fxgrad.quantities import in_bytes
 from fxgrad.recorder import is_tracer
 
 _LIBRARIES: Final = ("fxgrad", "jax", "jaxlib", "orbax-checkpoint", "numpy")
-_OVERHEAD_BYTES: Final = 2**16  # of the metadata beside the arrays
+_OVERHEAD_BYTES = 2**16  # of the metadata beside the arrays
 
 
 class Writer:
@@ -54,8 +55,8 @@ class Writer:
         self._lock: WriterLock | None = None
         self._now, self._later = Channel(), Channel()
         self._background = Background()
-        self._now.first_does(self._open, folder)
         self._arrays = ArrayWriter()
+        self._now.first_does(self._open, folder)
 
     def save(
         self, step: int, state: Any, record: Mapping[str, Any], metrics: Mapping[str, float]
@@ -64,14 +65,14 @@ class Writer:
         manifest = partial(
             Manifest,
             step=_checked_step(step),
-            record=_as_json(record, self._folder),
             metrics={name: float(value) for name, value in metrics.items()},
-            versions={name: version(name) for name in _LIBRARIES},
+            versions={name: version_of(name) for name in _LIBRARIES},
         )
+        record_bytes = _as_json(record, self._folder)
         leaves, arrays = _split(state, self._folder)
         self._background.wait()
-        needed = sum(array.nbytes for array in arrays.values())
-        self._now.first_does(partial(self._prepare, step, needed), self._folder)
+        needed = len(record_bytes) + sum(array.nbytes for array in arrays.values())
+        self._now.first_does(partial(self._prepare, step, record_bytes, needed), self._folder)
         saving = saving_folder(self._folder, step)
         try:
             self._arrays.begin(saving / ARRAYS, arrays)
@@ -89,28 +90,33 @@ class Writer:
 
     def close(self) -> None:
         """Wait, and let the next writer in."""
-        try:
-            self.wait()
-        finally:
-            self._arrays.close()
+        with ExitStack() as stack:
             if self._lock is not None:
-                self._lock.release()
+                stack.callback(self._lock.release)
+            stack.callback(self._arrays.close)
+            self.wait()
 
     def _open(self) -> None:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._lock = WriterLock(self._folder)
+            lock = WriterLock(self._folder)  # let go of where it is not kept
             sweep(self._folder)
+            self._lock = lock
         except OSError as error:
             raise CheckpointError(
                 f"{self._folder} cannot hold checkpoints: {error}.", path=self._folder
             ) from error
 
-    def _prepare(self, step: int, needed: int) -> None:
+    def _prepare(self, step: int, record: bytes, needed: int) -> None:
         free = shutil.disk_usage(self._folder).free
         if free < needed + _OVERHEAD_BYTES:
             raise self._failed(step, needed, "the disk is too full")
-        saving_folder(self._folder, step).mkdir()
+        saving = saving_folder(self._folder, step)
+        try:
+            saving.mkdir()
+            (saving / RECORD).write_bytes(record)
+        except OSError as error:
+            raise self._failed(step, needed, error) from error
 
     def _finish(self, manifest: partial[Manifest], needed: int) -> None:
         """The part of a save that nobody waits for."""
@@ -188,10 +194,9 @@ def _checked_step(step: int) -> int:
     return int(step)
 
 
-def _as_json(record: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
-    """A copy of the record as it will be read."""
+def _as_json(record: Mapping[str, Any], folder: Path) -> bytes:
     try:
-        return json.loads(json.dumps(dict(record)))
+        return json.dumps(dict(record)).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"the record is no JSON: {error}. Put numbers, strings, lists and dicts there, and "
