@@ -196,3 +196,73 @@ def test_arguments_of_another_type_are_refused(arrays, batch_size, message):
 def test_iterating_without_an_epoch_says_what_to_write():
     with pytest.raises(DataError, match=r"batches\.epoch\(0\)"):
         iter(Batches({"x": np.ones(3)}, 2))
+
+
+@pytest.mark.parametrize("drop_last", [True, False])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_an_epoch_begun_anywhere_goes_on_with_the_same_bits(shuffle: bool, drop_last: bool) -> None:
+    batches = Batches(ten(), 3, seed=7, shuffle=shuffle, drop_last=drop_last)
+    whole = list(batches.epoch(2))
+    for start in range(len(batches) + 1):
+        rest = list(batches.epoch(2, start))
+        assert len(rest) == len(whole) - start
+        for batch, expected in zip(rest, whole[start:], strict=True):
+            np.testing.assert_array_equal(batch["label"], expected["label"])
+            np.testing.assert_array_equal(batch["image"], expected["image"])
+
+
+@pytest.mark.parametrize("start", [-1, 4, 1.0, True, "1", None])
+def test_a_start_that_is_no_place_in_the_epoch_is_refused_at_the_call(start: object) -> None:
+    with pytest.raises(DataError, match=r"is no place in an epoch of 3 batches") as caught:
+        Batches(ten(), 3).epoch(0, start)  # type: ignore[arg-type]
+    assert caught.value.field == "start"
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_the_processes_together_see_the_batches_of_one(count: int) -> None:
+    alone = Batches(ten(), 4, seed=7)
+    shards = [Batches(ten(), 4, seed=7, shard=(index, count)) for index in range(count)]
+    assert {len(shard) for shard in shards} == {len(alone)}
+    for whole, *parts in zip(
+        alone.epoch(3, 1), *(shard.epoch(3, 1) for shard in shards), strict=True
+    ):
+        together = np.concatenate([part["image"] for part in parts])
+        np.testing.assert_array_equal(together, whole["image"])
+    assert {shard.fingerprint for shard in shards} == {alone.fingerprint}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shard": (2, 2)}, "process 2 is not one of 2, which are 0..1"),
+        ({"shard": (-1, 2)}, "process -1 is not one of 2"),
+        ({"shard": (0, 0)}, "process 0 is not one of 0"),
+        ({"shard": 2}, "shard=2 is not a pair of whole numbers"),
+        ({"shard": (0, 3)}, "batch_size has 4 rows, which 3 processes cannot share evenly"),
+        ({"shard": (0, 4), "drop_last": False}, "the last batch has 2 rows, which 4 processes"),
+    ],
+)
+def test_a_share_that_cannot_be_is_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(DataError, match=re.escape(message)):
+        Batches(ten(), 4, **options)  # type: ignore[arg-type]
+
+
+def test_the_fingerprint_is_that_of_content_and_options() -> None:
+    same = Batches(ten(), 4, seed=1).fingerprint
+    # Changes only if the way of describing data does, which makes every checkpoint's data foreign.
+    assert same == "0c329c6d59321e90dcda7d015212a00da6089671aee16e1a31687a5a0348c533"
+    reordered = dict(reversed(ten().items()))
+    assert Batches(reordered, 4, seed=1).fingerprint == same
+    changed = ten()
+    changed["image"][9, 1, 1] += 1
+    others = [
+        Batches(ten(), 4, seed=2),
+        Batches(ten(), 5, seed=1),
+        Batches(ten(), 4, seed=1, shuffle=False),
+        Batches(ten(), 4, seed=1, drop_last=False),
+        Batches(changed, 4, seed=1),
+        Batches({"image": ten()["image"], "name": ten()["label"]}, 4, seed=1),
+        Batches({**ten(), "label": ten()["label"].astype(np.int64)}, 4, seed=1),
+        Batches({**ten(), "image": ten()["image"].reshape(10, 4)}, 4, seed=1),
+    ]
+    assert len({same, *(batches.fingerprint for batches in others)}) == 9

@@ -17,6 +17,7 @@ EVERY = [
     errors.ModelError("what"),
     errors.LossError("what"),
     errors.DataError("what", path=Path("a.npz"), field="label"),
+    errors.BucketError("what", path="batch['x']", size=700, largest=512),
     errors.GraphError("what", stage="hlo"),
     errors.TargetError("what"),
     errors.MissingExtraError("Jinja", extra="report", purpose="A page"),

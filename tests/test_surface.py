@@ -16,6 +16,11 @@ def test_public_names_are_sorted_and_there(module):
         assert getattr(module, name).__doc__
 
 
+def test_importing_the_training_does_not_bring_grain():
+    script = "import sys, fxgrad.train; sys.exit('grain' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
 @pytest.mark.parametrize("module", ["flax", "optax", "orbax", "rich", "matplotlib", "jinja2"])
 def test_importing_fxgrad_does_not_bring(module):
     script = f"import sys, fxgrad; sys.exit({module!r} in sys.modules)"
@@ -29,6 +34,8 @@ def test_importing_fxgrad_does_not_bring(module):
         ("matplotlib", "comparison.to_html()", "report"),
         ("jinja2", "comparison.to_html()", "report"),
         ("sklearn", "fxgrad.train.load_digits()", "data"),
+        ("grain", "fxgrad.train.stream([1, 2], 2)", "data"),
+        ("PIL", "fxgrad.train.ImageFiles('.', size=(4, 4))", "data"),
     ],
 )
 def test_a_missing_extra_is_named_with_the_line_that_installs_it(tmp_path, hidden, call, extra):

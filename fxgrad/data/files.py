@@ -17,6 +17,7 @@ from fxgrad.data.text import find_files, read_document
 from fxgrad.errors import DataError, MissingExtraError
 
 _ENDINGS: Final = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+_SAMPLED: Final = 64
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,12 @@ class TextFiles:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256, in hex, over the names and sizes of the files; not over their content."""
+        """SHA-256, in hex, over the names and sizes of all files, and the content of up to 64."""
         return self._digest
 
     @cached_property
     def _digest(self) -> str:
-        return fingerprint("TextFiles", _sizes(self._files))
+        return fingerprint("TextFiles", _digest_of(self._files))
 
     @cached_property
     def _files(self) -> list[tuple[str, Path]]:
@@ -103,12 +104,12 @@ class ImageFiles:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256, in hex, over the options and the files' names and sizes, not their content."""
+        """SHA-256, in hex, over the options, the files' names and sizes, and up to 64 files."""
         return self._digest
 
     @cached_property
     def _digest(self) -> str:
-        return fingerprint("ImageFiles", tuple(self.size), self.colour, _sizes(self._files))
+        return fingerprint("ImageFiles", tuple(self.size), self.colour, _digest_of(self._files))
 
     @cached_property
     def _files(self) -> list[tuple[str, Path]]:
@@ -130,8 +131,10 @@ class ImageFiles:
         return np.atleast_3d(pixels).astype(np.float32) / 255
 
 
-def _sizes(files: list[tuple[str, Path]]) -> list[tuple[str, int]]:
-    return [(name, path.stat().st_size) for name, path in files]
+def _digest_of(files: list[tuple[str, Path]]) -> str:
+    sizes = [(name, path.stat().st_size) for name, path in files]
+    sampled = np.unique(np.linspace(0, len(files) - 1, _SAMPLED).astype(int))
+    return fingerprint(sizes, [files[place][1].read_bytes() for place in sampled])
 
 
 def _import_pillow() -> Any:

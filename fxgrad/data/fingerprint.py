@@ -15,9 +15,12 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from pathlib import PurePath
 from typing import Any, Final
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 _CHUNK_BYTES: Final = 1 << 24
+_KEY: Final = jax.dtypes.prng_key
 _SCALARS: Final = (bool, int, float, complex, str, bytes)
 _LIBRARIES: Final = sys.stdlib_module_names | {"grain", "jax", "jaxlib", "numpy"}
 # What these hold says how work is done, or what was done before; not which batches come.
@@ -75,7 +78,9 @@ class _Description:
         self._word("circle" if digest is None else "value", digest or b"")
 
     def _add_new(self, value: Any) -> None:
-        if isinstance(value, np.ndarray | np.generic) or hasattr(value, "__array__"):
+        if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, _KEY):
+            self._add_all("key", [str(jax.random.key_impl(value)), jax.random.key_data(value)])
+        elif isinstance(value, np.ndarray | np.generic) or hasattr(value, "__array__"):
             self._add_array(np.asarray(value))
         elif isinstance(value, Mapping):
             self._add_all("mapping", [part for item in value.items() for part in item])
@@ -140,10 +145,12 @@ class _Description:
     def _add_object(self, value: Any) -> None:
         kind = type(value)
         self.add(kind)
-        self._word("named", str(getattr(value, "__name__", "")))
         if kind.__module__.partition(".")[0] in _RUNNING:
             return
-        for name, part in sorted(_attributes(value).items()):
+        attributes = _attributes(value)
+        if not attributes and " at 0x" not in repr(value):
+            self._word("shown", repr(value))  # numpy.sin, a dtype, a compiled pattern
+        for name, part in sorted(attributes.items()):
             if name not in self._without:
                 self._word("attribute", name)
                 self.add(part)

@@ -43,6 +43,9 @@ def prefetch(
 def prefetch(batches: AnySource, size: int = 2, *, place: Place = None) -> Ahead | Prefetched:
     """The same batches, of which the next `size` are made and placed ahead by a thread.
 
+    JAX's settings that hold within a ``with`` block only, such as 64 bits, do not reach the thread;
+    the default device does.
+
     Args:
       batches: a source, such as `Batches`, whose epochs are prefetched from then on; or an
         iterator of batches.

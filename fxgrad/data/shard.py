@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import jax
+
 from fxgrad.errors import DataError
 
 Shard = tuple[int, int]
@@ -44,3 +48,18 @@ def check_rows(shard: Shard | None, rows: int, field: str, remedy: str) -> None:
     if shard is not None and rows % shard[1]:
         message = f"{field} has {rows} rows, which {shard[1]} processes cannot share evenly"
         raise DataError(f"{message}. {remedy}.", path=None, field=field)
+
+
+def share(batch: Any, shard: Shard | None) -> Any:
+    """The rows of a whole batch that belong to this process; `batch` may be None.
+
+    Raises:
+      DataError: the rows cannot be divided.
+    """
+    if shard is None or batch is None:
+        return batch
+    rows = {len(leaf) for leaf in jax.tree.leaves(batch)}
+    for count in rows:
+        remedy = "Batch with a size that the number of processes divides, and drop_remainder=True"
+        check_rows(shard, count, "a batch", remedy)
+    return jax.tree.map(lambda leaf: leaf[rows_of(shard, len(leaf))], batch)

@@ -64,7 +64,7 @@ def batches_from(source: AnySource, number: int, start: Position = 0) -> Iterato
     epoch = getattr(source, "epoch", None)
     if callable(epoch):
         if _takes_start(epoch):
-            return cast("Source", source).epoch(number, start)
+            return cast("Source", source).epoch(number, start=start)
         return _after(cast("EpochSource", source).epoch(number), start)
     if number and reads_once(source):
         message = f"{source!r} can be read once, and this is epoch {number}"
@@ -100,6 +100,17 @@ def close(iterator: Iterator[Any]) -> None:
     end = getattr(iterator, "close", None)
     if callable(end):
         end()
+
+
+def check_whole(field: str, value: Any, least: int) -> None:
+    """Refuse what is not a whole number of at least `least`.
+
+    Raises:
+      DataError: naming `field`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        message = f"{field}={value!r}. Write a whole number of at least {least}."
+        raise DataError(message, path=None, field=field)
 
 
 def check_start(start: Position, batches: int) -> None:
