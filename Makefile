@@ -44,6 +44,7 @@ benchmarks: $(installed) $(peers_installed)
 	$(bin)/python benchmarks/dispatch.py
 	$(bin)/python benchmarks/dispatch_paths.py
 	$(bin)/python benchmarks/break_even.py
+	$(bin)/python benchmarks/fit.py
 	$(bin)/python benchmarks/article_step.py --peers-python $(PARITY_VENV)/bin/python
 	PYTHONPATH=. $(bin)/python benchmarks/views.py
 	$(bin)/python benchmarks/replay.py --peers-python $(PARITY_VENV)/bin/python

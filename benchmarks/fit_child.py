@@ -1,6 +1,7 @@
 """One side of `fit.py`, in a process of its own: asked for a segment, it tells how long it took.
 
-Each line asked is a number of steps; each answer is the nanoseconds for them, the last waited for.
+Each line asked is a number of steps; each answer is the nanoseconds for them, the last waited for,
+and those that the loop's own thread was running, which do not grow while it waits for a core.
 """
 
 from __future__ import annotations
@@ -93,9 +94,9 @@ def main() -> None:
     way(step, state, Repeated(batch, 200))  # compiles, warms up
     for line in sys.stdin:
         data = Repeated(batch, int(line))
-        start = time.perf_counter_ns()
+        start, running = time.perf_counter_ns(), time.thread_time_ns()
         way(step, state, data)
-        print(time.perf_counter_ns() - start, flush=True)
+        print(time.perf_counter_ns() - start, time.thread_time_ns() - running, flush=True)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,10 @@ import numpy as np
 
 from fxgrad.errors import LossError
 
+# How many steps lie between two looks, and how many may then stay unread without being waited for.
+_LOOK_EVERY: Final = 32
+_LOOK_EVERY_WITH_BATCHES: Final = 16  # a batch that is no longer needed may be large
 _MOST: Final = 64
-_MOST_WITH_BATCHES: Final = 8  # a batch may be large
 _SECONDS: Final = 0.2
 
 
@@ -41,9 +43,11 @@ class InFlight:
         self._check = check
         self._steps: collections.deque[Made] = collections.deque()
         self._keeps_batches = keeps_batches
-        self._most = _MOST_WITH_BATCHES if keeps_batches else _MOST
+        self._look_every = _LOOK_EVERY_WITH_BATCHES if keeps_batches else _LOOK_EVERY
+        self._most = self._look_every if is_shared else _MOST
         self._by_time = not is_shared
         self._look_at = 0.0
+        self._unseen = 0
         self._names: list[str] = []
 
     def add(self, metrics: Mapping[str, Any], batch: Any) -> None:
@@ -61,15 +65,16 @@ class InFlight:
                     "it, with jax.numpy.mean for example, or leave it out."
                 )
         self._steps.append(Made(metrics, batch if self._keeps_batches else None))
+        self._unseen += 1
 
     def is_due(self, now: float) -> bool:
         """Whether it is time to read, at `now` seconds of `time.perf_counter`."""
-        return len(self._steps) >= self._most or (self._by_time and now >= self._look_at)
+        return self._unseen >= self._look_every or (self._by_time and now >= self._look_at)
 
     def take(self, now: float) -> list[Made]:
-        """Read the older half if there are many steps, and others that are ready; oldest first."""
-        self._look_at = now + _SECONDS
-        count = len(self._steps) // 2 if len(self._steps) >= self._most else 0
+        """Read what is ready, and wait for the oldest if there are too many; oldest first."""
+        self._look_at, self._unseen = now + _SECONDS, 0
+        count = max(0, len(self._steps) - self._most)
         if self._by_time:
             while count < len(self._steps) and _is_ready(self._steps[count]):
                 count += 1

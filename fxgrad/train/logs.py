@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
 
 from fxgrad.train.log_file import LogFile
 from fxgrad.train.recording import Entry, Recording
 from fxgrad.train.tensorboard import TensorBoard
 
-_NAME = "metrics.jsonl"
+_NAME: Final = "metrics.jsonl"
+_FLUSHED_EVERY: Final = 1.0  # seconds
 
 
 class Logs:
@@ -39,6 +41,7 @@ class Logs:
         self.folder = path and path.parent
         self._file: LogFile | None = None
         self._board: TensorBoard | None = None
+        self._flush_at = 0.0
         if writes and tensorboard is not None:
             self._board = TensorBoard(Path(tensorboard), recording.steps)
         if writes and path:
@@ -51,10 +54,14 @@ class Logs:
         if self._board is not None:
             self._board.write(entry)
 
-    def flush(self) -> None:
-        """Hand the lines to the system, so that they outlive this process."""
-        if self._file is not None:
+    def flush(self, seconds: float) -> None:
+        """Hand the lines to the system, so that they outlive this process; once a second.
+
+        What a kill takes is written again by the run that goes on, as are its steps.
+        """
+        if self._file is not None and seconds >= self._flush_at:
             self._file.flush()
+            self._flush_at = seconds + _FLUSHED_EVERY
 
     def sync(self) -> None:
         """Have all on the disk, before a checkpoint relies on it."""

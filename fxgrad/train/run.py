@@ -140,7 +140,7 @@ class Run:
         for metrics, batch in made:
             if not self._is_lost:
                 self._take(metrics, batch, seconds)
-        self.logs.flush()
+        self.logs.flush(seconds)
         self.reporter.steps(self.step, self._words)
         self.clock.lap("other")
 
