@@ -63,7 +63,8 @@ class NonFinite:
         Raises:
           NonFiniteError: the loss is not finite, and the policy is to raise.
         """
-        if math.isfinite(metrics["loss"]) or not self.keeps_batches:
+        is_harmless = math.isfinite(metrics["loss"]) or metrics.get("skipped")
+        if is_harmless or not self.keeps_batches:
             return None
         return self._end(f"the loss of step {step} is {metrics['loss']}", step, batch)
 
