@@ -8,7 +8,7 @@ bin := $(VENV)/bin
 installed := $(VENV)/.installed
 peers_installed := $(PARITY_VENV)/.installed
 
-.PHONY: demo test check format notebooks parity pictures benchmarks clean
+.PHONY: demo test check format notebooks parity pictures benchmarks soak clean
 
 demo: $(installed)
 	$(bin)/fxgrad demo --output fxgrad-demo.html
@@ -45,9 +45,16 @@ benchmarks: $(installed) $(peers_installed)
 	$(bin)/python benchmarks/dispatch_paths.py
 	$(bin)/python benchmarks/break_even.py
 	$(bin)/python benchmarks/fit.py
+	$(bin)/python benchmarks/loading.py
+	$(bin)/python benchmarks/checkpoints.py
+	PYTHONPATH=. $(bin)/python benchmarks/scaling.py
 	$(bin)/python benchmarks/article_step.py --peers-python $(PARITY_VENV)/bin/python
 	PYTHONPATH=. $(bin)/python benchmarks/views.py
 	$(bin)/python benchmarks/replay.py --peers-python $(PARITY_VENV)/bin/python
+
+# What befalls checkpoints: kills, signals, flipped bits, full disks. Half an hour; as root all of it.
+soak: $(installed)
+	$(bin)/python benchmarks/soak.py --docs --output benchmarks/results
 
 $(installed): pyproject.toml
 	test -x $(bin)/python || $(PYTHON) -m venv $(VENV)
