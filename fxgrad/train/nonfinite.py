@@ -92,8 +92,9 @@ class NonFinite:
 
     def warn_of_epoch(self, number: int, means: Mapping[str, float], steps: int) -> None:
         """Warn of an epoch, by its number from 0, whose mean loss is lost or had skipped steps."""
-        if means.get("skipped"):
-            skipped = round(means["skipped"] * steps)
+        skipped = round(means.get("skipped", 0) * steps)
+        is_searching = "loss_scale" in means and skipped < steps  # skips are how it finds its scale
+        if skipped and not is_searching:
             text = f"{skipped} of {steps} steps of epoch {number + 1} were skipped: not finite."
             warnings.warn(text, TrainingWarning, stacklevel=2)
         elif not math.isfinite(means["loss"]):
