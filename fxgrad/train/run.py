@@ -19,7 +19,7 @@ from fxgrad.train.logs import Logs
 from fxgrad.train.nonfinite import NonFinite, is_good
 from fxgrad.train.progress import Reporter
 from fxgrad.train.recording import Recording
-from fxgrad.train.saves import Found, Place, Saves
+from fxgrad.train.saves import Found, Place, Saves, comparable
 from fxgrad.train.signals import Interrupted, Signals
 from fxgrad.train.telling import Telling
 from fxgrad.train.timetable import Timetable, check_has_batches, count_batches
@@ -208,8 +208,13 @@ class Run:
         self.clock.lap("other")
         self.logs.sync()
         self.place.seconds = self.clock.training() - self._epoch_began
-        metrics = self.recording.recent_means(self.timetable.save_every)
-        self.saves.save(self._found(), {**metrics, **self.recording.evaluation_at(self.step)})
+        metrics = comparable(
+            self.recording.recent_means(self.timetable.save_every),
+            self.recording.evaluations,
+            self.recording.evaluation_at(self.step),
+            evaluates=self.evaluates,
+        )
+        self.saves.save(self._found(), metrics)
         self.clock.lap("saving")
         self.callbacks.tell("on_save", self)
 

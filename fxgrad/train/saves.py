@@ -6,7 +6,7 @@ Writing and verifying them belongs to `fxgrad.checkpoints`; when to save, to `lo
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -98,6 +98,8 @@ class Saves:
         """
         if self._checkpoints is None:
             return None
+        # Before the first batch in every run: a global that its making fills counts as it was then.
+        fingerprint = fingerprint_of(source)
         steps = self._checkpoints.steps()
         if not steps and not damaged_steps(self._checkpoints.folder):
             return None
@@ -108,7 +110,7 @@ class Saves:
         record = restored.record
         if record.get("fit") != _FORMAT:
             self._refuse(f"step {restored.step} of {self.folder} was not saved by this fit.")
-        self._check_data(record["fingerprint"], fingerprint_of(source), restored.step)
+        self._check_data(record["fingerprint"], fingerprint, restored.step)
         found = Found(
             state=restored.state,
             step=restored.step,
@@ -145,12 +147,13 @@ class Saves:
             self._checkpoints.wait()
 
     def _check_data(self, saved: str | None, given: str | None, step: int) -> None:
-        if saved == given:
+        if saved is not None and saved == given:
             return
         if saved and given:
             self._refuse(
                 f"step {step} of {self.folder} was trained on other batches: the data, batch_size, "
-                "seed or shuffle differ. Pass the same, or begin anew in another folder."
+                "seed or shuffle differ, or a value that a transformation reads. Pass the same, or "
+                "begin anew in another folder."
             )
         text = "the batches, or those of the checkpoint, have no fingerprint: are they the same?"
         warnings.warn(text, TrainingWarning, stacklevel=2)
@@ -158,3 +161,25 @@ class Saves:
     def _refuse(self, message: str) -> None:
         assert self.folder is not None
         raise CheckpointError(message, path=self.folder, step=None)
+
+
+def comparable(
+    means: Mapping[str, float],
+    evaluations: Sequence[Mapping[str, float]],
+    evaluation: Mapping[str, float],
+    *,
+    evaluates: bool,
+) -> dict[str, float]:
+    """The metrics by which a checkpoint is compared with the others: each name has one meaning.
+
+    Args:
+      means: of the last steps. They have no say where an evaluation gives the same name, and none
+        until the first one has shown its names.
+      evaluations: all so far.
+      evaluation: that of the checkpoint's own state; empty if it was not evaluated.
+      evaluates: whether there are evaluations at all.
+    """
+    if evaluates and not evaluations:
+        return {}
+    names = {name for one in evaluations for name in one}
+    return {name: mean for name, mean in means.items() if name not in names} | {**evaluation}
