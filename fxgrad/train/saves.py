@@ -6,7 +6,7 @@ Writing and verifying them belongs to `fxgrad.checkpoints`; when to save, to `lo
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,7 @@ from fxgrad.checkpoints import Checkpoints
 from fxgrad.checkpoints.folder import damaged_steps
 from fxgrad.data.source import AnySource, Position, fingerprint_of
 from fxgrad.errors import CheckpointError, TrainingWarning
+from fxgrad.train.recording import Recording
 
 _FORMAT: Final = 1
 
@@ -163,23 +164,15 @@ class Saves:
         raise CheckpointError(message, path=self.folder, step=None)
 
 
-def comparable(
-    means: Mapping[str, float],
-    evaluations: Sequence[Mapping[str, float]],
-    evaluation: Mapping[str, float],
-    *,
-    evaluates: bool,
-) -> dict[str, float]:
+def comparable(recording: Recording, every: int | None, *, evaluates: bool) -> dict[str, float]:
     """The metrics by which a checkpoint is compared with the others: each name has one meaning.
 
-    Args:
-      means: of the last steps. They have no say where an evaluation gives the same name, and none
-        until the first one has shown its names.
-      evaluations: all so far.
-      evaluation: that of the checkpoint's own state; empty if it was not evaluated.
-      evaluates: whether there are evaluations at all.
+    They are those of the evaluation of its own state, and the means of the last `every` steps, or
+    of the epoch, under names that no evaluation gives. Before the first evaluation there are none.
     """
-    if evaluates and not evaluations:
+    if evaluates and not recording.evaluations:
         return {}
-    names = {name for one in evaluations for name in one}
-    return {name: mean for name, mean in means.items() if name not in names} | {**evaluation}
+    names = {name for evaluation in recording.evaluations for name in evaluation}
+    means = recording.recent_means(every)
+    of_steps = {name: mean for name, mean in means.items() if name not in names}
+    return of_steps | recording.evaluation_at(recording.steps)
