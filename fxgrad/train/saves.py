@@ -175,4 +175,4 @@ def comparable(recording: Recording, every: int | None, *, evaluates: bool) -> d
     names = {name for evaluation in recording.evaluations for name in evaluation}
     means = recording.recent_means(every)
     of_steps = {name: mean for name, mean in means.items() if name not in names}
-    return of_steps | recording.evaluation_at(recording.steps)
+    return {**of_steps, **recording.evaluation_at(recording.steps)}
