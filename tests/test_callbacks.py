@@ -145,6 +145,12 @@ def test_early_stopping_waits_for_its_patience(values, options, epochs):
     assert (history.stopped is None) == (epochs == 6)
 
 
+def test_early_stopping_says_so_where_no_value_was_finite():
+    stopping = train.EarlyStopping("error", patience=2)
+    _, history = fit(epochs=6, evaluate=given(float("nan"), float("inf")), callbacks=[stopping])
+    assert history.stopped == "error has not been finite 2 times in a row"
+
+
 def test_early_stopping_goes_on_where_it_was(tmp_path):
     def stopping():
         return train.EarlyStopping("error", patience=3)

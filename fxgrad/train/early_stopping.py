@@ -108,4 +108,5 @@ class EarlyStopping:
     def _stop_if_spent(self, training: Training) -> None:
         if self._waited >= self._patience:
             times = f"{self._waited} time{'s' if self._waited > 1 else ''}"
-            training.stop(f"{self._metric} has not improved on {self._best} {times} in a row")
+            how = "been finite" if self._best is None else f"improved on {self._best}"
+            training.stop(f"{self._metric} has not {how} {times} in a row")
