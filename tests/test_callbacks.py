@@ -97,8 +97,10 @@ def test_a_callback_s_state_is_in_the_checkpoint(tmp_path):
 def test_a_state_that_json_cannot_give_back_is_refused(tmp_path, state):
     counts = Counts()
     counts.state_dict = lambda: state
+    step = make_step()
     with pytest.raises(OptionError, match=r"Counts\.state_dict\(\)"):
-        fit(steps=4, callbacks=[counts], checkpoints=tmp_path)
+        fit(step, steps=4, callbacks=[counts], checkpoints=tmp_path)
+    assert step.stats().calls == 0
 
 
 def test_a_method_that_is_no_event_is_told_the_nearest():
@@ -143,6 +145,12 @@ def test_early_stopping_waits_for_its_patience(values, options, epochs):
     assert (history.stopped is None) == (epochs == 6)
 
 
+def test_early_stopping_says_so_where_no_value_was_finite():
+    stopping = train.EarlyStopping("error", patience=2)
+    _, history = fit(epochs=6, evaluate=given(float("nan"), float("inf")), callbacks=[stopping])
+    assert history.stopped == "error has not been finite 2 times in a row"
+
+
 def test_early_stopping_goes_on_where_it_was(tmp_path):
     def stopping():
         return train.EarlyStopping("error", patience=3)
@@ -156,6 +164,24 @@ def test_early_stopping_goes_on_where_it_was(tmp_path):
     assert step.stats().calls == 0
     assert told(again) == told(history)
     assert again.stopped == "error has not improved on 1.0 3 times in a row"
+
+
+def test_early_stoppings_that_have_changed_places_are_refused(tmp_path):
+    def stoppings():
+        return [
+            train.EarlyStopping("size", patience=9, best_is="max"),
+            train.EarlyStopping("size", patience=9),
+            train.EarlyStopping("loss", patience=9, of="epochs"),
+        ]
+
+    options = {"evaluate": mean_square, "checkpoints": tmp_path}
+    fit(epochs=1, callbacks=stoppings(), **options)
+    for first, second in [(0, 1), (1, 2)]:
+        swapped = stoppings()
+        swapped[first], swapped[second] = swapped[second], swapped[first]
+        with pytest.raises(OptionError, match=r"EarlyStopping by .* in the same order"):
+            fit(epochs=2, callbacks=swapped, **options)
+    fit(epochs=2, callbacks=stoppings(), **options)
 
 
 def test_early_stopping_can_look_at_the_means_of_the_steps():

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 
@@ -111,16 +112,36 @@ def test_a_restore_that_passes_a_step_over_says_which_and_why(tmp_path):
         Checkpoints(folder).restore(LIKE, step=2)
 
 
-def test_a_damaged_step_does_not_push_out_a_whole_one(tmp_path):
+@pytest.mark.parametrize("held", ["before", "after", "again"])
+def test_a_damaged_step_does_not_push_out_a_whole_one(tmp_path, held):
+    """Whether the writer's lock is held before the restore, from then on, or closed between."""
     folder = saved_steps(tmp_path, 1, 2, 3)
     for step in ("00000002", "00000003"):
         zero(max(files_of(folder / step / "arrays"), key=lambda path: path.stat().st_size))
-    with Checkpoints(folder, keep_last=2, keep_best=0) as checkpoints:
-        with pytest.warns(TrainingWarning):
-            checkpoints.restore(LIKE)
-        checkpoints.save(state_of(4), step=4)
-        checkpoints.wait()
-        assert checkpoints.steps() == (1, 4)
+    checkpoints = Checkpoints(folder, keep_last=2, keep_best=0)
+    if held != "after":
+        checkpoints.__enter__()
+    with pytest.warns(TrainingWarning):
+        checkpoints.restore(LIKE)
+    if held == "again":
+        checkpoints.close()
+    checkpoints.save(state_of(4), step=4)
+    checkpoints.wait()
+    assert checkpoints.steps() == (1, 4)
+    checkpoints.close()
+
+
+def test_a_damaged_step_that_another_writer_has_saved_again_is_kept(tmp_path):
+    folder = saved_steps(tmp_path, 1, 2, 3)
+    zero(max(files_of(folder / "00000003" / "arrays"), key=lambda path: path.stat().st_size))
+    checkpoints = Checkpoints(folder, keep_last=2, keep_best=0)
+    with pytest.warns(TrainingWarning):
+        checkpoints.restore(LIKE)
+    with Checkpoints(folder) as other:
+        other.save(state_of(3), step=3)
+    checkpoints.save(state_of(4), step=4)
+    checkpoints.close()
+    assert checkpoints.steps() == (3, 4)
 
 
 def test_a_file_that_the_manifest_does_not_list_is_not_read(tmp_path):
@@ -259,13 +280,17 @@ def test_a_full_disk_is_an_error_with_both_sizes_and_the_next_save_works(tmp_pat
         pytest.skip("only root can mount a small disk")
     try:
         folder = saved_steps(disk / "c", 1)
-        for overhead in (2**16, -(2**20)):  # refused before, and refused while writing
+        for overhead in (2**16, -30_000):  # refused before, and refused while writing
             monkeypatch.setattr(writing, "_OVERHEAD_BYTES", overhead)
             free = shutil.disk_usage(disk).free
             (disk / "filler").write_bytes(bytes(free - 50_000))
             checkpoints = Checkpoints(folder)
-            with pytest.raises(CheckpointError, match=r"needs \d+ bytes .* has \d+ .* free"):
+            with pytest.raises(CheckpointError) as caught:
                 save_big(checkpoints)
+            said = re.search(r"needs (\d+) bytes .* has (\d+) .* free", str(caught.value))
+            assert said, caught.value
+            needed, free = map(int, said.groups())
+            assert (needed > free) == (overhead > 0)
             assert sorted(path.name for path in folder.iterdir()) == ["00000001", "writer.lock"]
             assert checkpoints.steps() == (1,)
             (disk / "filler").unlink()

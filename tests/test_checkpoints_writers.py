@@ -19,7 +19,10 @@ from tests.checkpoint_folder import LIKE, bits_of, restore_quietly, saved_steps,
 def test_a_second_writer_is_refused_at_once_and_told_who_holds_the_folder(tmp_path):
     with Checkpoints(tmp_path) as first:
         first.save(state_of(1), step=1)
-        with pytest.raises(CheckpointError, match=f"written by process {os.getpid()} on "):
+        told = (
+            rf"process {os.getpid()} on \S+, which is this one\. Call close\(\) on the Checkpoints"
+        )
+        with pytest.raises(CheckpointError, match=told):
             Checkpoints(tmp_path).save(state_of(2), step=2)
         with pytest.raises(CheckpointError, match="save into another folder"):
             Checkpoints(tmp_path).__enter__()

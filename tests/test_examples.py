@@ -1,5 +1,6 @@
 """The examples run from top to bottom; each ends in its own asserts."""
 
+import json
 import os
 import re
 import runpy
@@ -10,6 +11,8 @@ from pathlib import Path
 import jax
 import pytest
 
+from fxgrad import train
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
@@ -19,6 +22,32 @@ def test_an_example_runs_alone(name, tmp_path, monkeypatch, capsys):
     with jax.numpy_dtype_promotion("standard"):
         runpy.run_path(os.fspath(EXAMPLES / name), run_name="__main__")
     assert capsys.readouterr().out
+
+
+def test_the_log_of_the_loop_by_hand_has_each_step_once_wherever_it_is_killed(
+    tmp_path, monkeypatch
+):
+    loop = runpy.run_path(os.fspath(EXAMPLES / "loop.py"))
+    log, save = tmp_path / "metrics.jsonl", train.Checkpoints.save
+
+    class KilledError(Exception):
+        pass
+
+    def save_unless_killed(self, state, *, step, **kwargs):
+        assert len(log.read_text().splitlines()) == step  # what a kill just after this leaves
+        if step == 40:
+            raise KilledError
+        save(self, state, step=step, **kwargs)
+
+    with monkeypatch.context() as patched, jax.numpy_dtype_promotion("standard"):
+        patched.setattr(train.Checkpoints, "save", save_unless_killed)
+        with pytest.raises(KilledError):
+            loop["train_to"](60, tmp_path)
+    assert len(log.read_text().splitlines()) == 40
+    with jax.numpy_dtype_promotion("standard"):
+        loop["train_to"](60, tmp_path)
+    steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
+    assert steps == list(range(1, 61))
 
 
 def many(folder, *options):

@@ -160,6 +160,8 @@ def test_a_training_with_other_data_does_not_go_on(tmp_path):
         fit(data=batches(seed=4), epochs=2, checkpoints=tmp_path)
     with pytest.warns(TrainingWarning, match="no fingerprint"):
         fit(data=[DATA], epochs=2, checkpoints=tmp_path)
+    with pytest.warns(TrainingWarning, match="no fingerprint"):
+        fit(data=[DATA, DATA], epochs=3, checkpoints=tmp_path)
 
 
 def test_a_folder_that_holds_a_training_is_not_begun_anew(tmp_path):
@@ -195,6 +197,25 @@ def test_the_best_checkpoint_is_the_best_evaluation(tmp_path):
         fit(epochs=3, checkpoints=checkpoints, evaluate=lambda state: next(evaluations))
         assert checkpoints.steps() == (10, 15)
         assert checkpoints.restore(start(), step="best").step == 10
+
+
+def test_the_best_checkpoint_is_none_that_has_the_name_from_the_steps_only(tmp_path):
+    """The steps' losses are about 1; a checkpoint of a state that was not evaluated has none."""
+    checkpoints = train.Checkpoints(tmp_path, keep_last=9)
+    evaluations = iter([1000.0, 998.0, 999.0])
+    with checkpoints:
+        fit(
+            steps=12,
+            evaluate=lambda state: {"loss": next(evaluations)},
+            evaluate_every=4,
+            save_every=2,
+            checkpoints=checkpoints,
+        )
+        assert checkpoints.steps() == (2, 4, 6, 8, 10, 12)
+        restored = [checkpoints.restore(start(), step=step) for step in checkpoints.steps()]
+        assert [one.metrics.get("loss") for one in restored] == [None, 1000, None, 998, None, 999]
+        assert [step.step for step in restored if "noise" in step.metrics] == [4, 6, 8, 10, 12]
+        assert checkpoints.restore(start(), step="best").step == 8
 
 
 def test_checkpoints_may_be_used_in_any_thread(tmp_path):

@@ -1,12 +1,13 @@
 """Losses that are not finite: warned of, skipped, stopped at, raised; and never saved as good."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from fxgrad import train
-from fxgrad.errors import NonFiniteError, OptionError, TrainingWarning
-from fxgrad.train.nonfinite import save_batch
+from fxgrad.errors import DataError, NonFiniteError, OptionError, TrainingWarning
+from fxgrad.train.kept_batch import save_batch
 from tests.trainings import DATA, batches, bits, fit, make_step, start
 
 BAD = 7
@@ -88,21 +89,51 @@ def test_to_warn_goes_on_and_saves_no_bad_state(tmp_path):
     assert train.Checkpoints(tmp_path).steps() == (5,)
 
 
-def test_parameters_that_became_nan_under_a_finite_loss_are_not_saved(tmp_path):
+@pytest.mark.parametrize("bad", [jnp.nan, jnp.inf, -jnp.inf])
+def test_parameters_that_became_bad_under_a_finite_loss_are_not_saved(tmp_path, bad):
     inner = make_step()
 
     def step(state, batch):
         state, metrics = inner(state, batch)
         if int(state.step) == 10:
-            state = state.replace(params={"w": state.params["w"].at[1].set(jnp.nan)})
+            state = state.replace(params={"w": state.params["w"].at[1].set(bad)})
         return state, metrics
 
-    with pytest.warns(TrainingWarning, match="step 9 has made parameters NaN"):
+    with pytest.warns(
+        TrainingWarning, match=r"after step 9 has infinities or NaN in params\['w'\]"
+    ):
         _, history = fit(step, epochs=2, checkpoints=tmp_path, on_nonfinite="stop")
-    assert history.stopped == "step 9 has made parameters NaN"
+    assert history.stopped == "the state after step 9 has infinities or NaN in params['w']"
     assert train.Checkpoints(tmp_path).steps() == (5,)
     with np.load(tmp_path / "nonfinite-step-9.npz") as saved:
         np.testing.assert_array_equal(saved["x"], batch_of(9)["x"])
+
+
+def test_what_was_not_finite_at_the_beginning_may_stay_so(tmp_path):
+    """A mask of infinities and a best loss so far; a NaN beside them is still seen."""
+
+    def step(state, batch):
+        made = state["made"] + 1
+        mask = jnp.where(made == 12, jnp.array([-jnp.inf, jnp.nan]), state["mask"])
+        best = jnp.minimum(state["best"], 1.0 / made)
+        return {"made": made, "mask": mask, "best": best}, {"loss": best}
+
+    begin = {"made": jnp.array(0), "mask": jnp.array([-jnp.inf, 0.0]), "best": jnp.array(jnp.inf)}
+    with pytest.warns(
+        TrainingWarning, match=r"15 steps .* infinities or NaN in the state\['mask'\]"
+    ):
+        train.fit(step, begin, [DATA] * 5, epochs=3, checkpoints=tmp_path, progress=False)
+    assert train.Checkpoints(tmp_path).steps() == (5, 10)
+
+
+def test_a_training_that_could_never_be_saved_does_not_end_well(tmp_path):
+    with (
+        pytest.warns(TrainingWarning) as warned,
+        pytest.raises(NonFiniteError, match="10 steps were made and no checkpoint"),
+    ):
+        fit(broken_at(0), epochs=2, checkpoints=tmp_path)
+    assert any("the state after 5 steps is not saved" in str(w.message) for w in warned)
+    assert train.Checkpoints(tmp_path).steps() == ()
 
 
 def skipping_at(*bad):
@@ -139,13 +170,52 @@ def test_a_step_that_cannot_skip_is_told_how_to():
         fit(epochs=1, on_nonfinite="skip")
 
 
-def test_any_batch_can_be_saved(tmp_path):
-    batch = {"x": (jnp.ones(2, jnp.bfloat16) * 3, np.arange(3)), "n": 4}
-    path = save_batch(batch, tmp_path / "new" / "batch.npz")
-    with np.load(path, allow_pickle=False) as saved:
-        assert {name: saved[name].tolist() for name in saved} == {
-            "['x'][0]": [3, 3],
-            "['x'][1]": [0, 1, 2],
-            "n": 4,
-        }
+BATCHES = {
+    "a dict": {"x": np.arange(3, dtype=np.float32), "y": np.ones((2, 0), np.int8)},
+    "an array": np.arange(3),
+    "a tuple": ({"x": jnp.ones(2, jnp.bfloat16) * 3}, [np.arange(3), 4, 2.5, "é"]),
+    "the names of NumPy's own parameters": {"file": np.arange(2), "allow_pickle": np.ones(1)},
+    "keys and records": {"key": jax.random.key(3), "r": np.zeros(2, [("a", "i4"), ("b", "f8")])},
+    "Python's objects": {"x": np.arange(2), "names": np.array(["a", None], object)},
+}
+
+
+@pytest.mark.parametrize("batch", BATCHES.values(), ids=BATCHES)
+def test_any_batch_can_be_saved_and_comes_back(tmp_path, batch):
+    path = tmp_path / "new" / "batch.npz"
+    left_out = save_batch(batch, path)
+    assert left_out == (("names",) if "names" in batch else ())
     assert [p.name for p in path.parent.iterdir()] == ["batch.npz"]
+    loaded = train.load_batch(path, like=batch)
+    assert jax.tree.structure(loaded) == jax.tree.structure(batch)
+    for one, other in zip(jax.tree.leaves(loaded), jax.tree.leaves(batch), strict=True):
+        assert getattr(one, "dtype", type(one)) == getattr(other, "dtype", type(other))
+        if getattr(other, "dtype", None) == jax.random.key(3).dtype:
+            one, other = jax.random.key_data(one), jax.random.key_data(other)
+        assert np.array_equal(one, other)
+
+
+def test_a_saved_batch_is_numpys_own_format_and_is_not_read_as_another(tmp_path):
+    save_batch({"x": np.arange(3), "n": 4}, tmp_path / "batch.npz")
+    with np.load(tmp_path / "batch.npz", allow_pickle=False) as saved:
+        assert {name: saved[name].tolist() for name in saved} == {"x": [0, 1, 2], "n": 4}
+    with pytest.raises(DataError, match=r"holds \['n', 'x'\], and the batch has \['x'\]"):
+        train.load_batch(tmp_path / "batch.npz", like={"x": np.arange(3)})
+    with pytest.raises(DataError, match="has no array 'y'"):
+        train.load_batch(tmp_path / "batch.npz", like={"x": 1, "n": 1, "y": np.ones(2)})
+
+
+def test_a_batch_that_cannot_be_saved_does_not_hide_the_loss(tmp_path):
+    (tmp_path / "nonfinite-step-7.npz").mkdir()
+    with pytest.raises(NonFiniteError, match=r"step 7 is nan\. Its batch could not be saved"):
+        fit(broken_at(), epochs=4, log_file=tmp_path / "log.jsonl", on_nonfinite="raise")
+
+
+def test_what_no_array_can_hold_is_left_out_of_the_saved_batch_and_named(tmp_path):
+    def step(state, batch):
+        return state, {"loss": jnp.array(jnp.nan)}
+
+    data = [{"x": np.arange(2), "names": np.array(["a", None], object)}]
+    log = tmp_path / "log.jsonl"
+    with pytest.raises(NonFiniteError, match=r"npz, without names, which no array can hold\."):
+        train.fit(step, 0, data, steps=1, log_file=log, on_nonfinite="raise", progress=False)

@@ -176,6 +176,23 @@ def test_a_training_ends_with_the_same_bits_prefetched_or_not():
     assert ends[0] == ends[1] == ends[2] != 0
 
 
+def test_a_function_that_places_counts_and_where_it_places_does_not():
+    devices = jax.devices()
+
+    def placed_by(device, scale):
+        return lambda batch: jax.device_put(jax.tree.map(lambda x: x * scale, batch), device)
+
+    def fingerprint(place):
+        return train.prefetch(batches(), place=place).fingerprint
+
+    assert fingerprint(devices[0]) == fingerprint(None) == batches().fingerprint
+    assert fingerprint(placed_by(devices[0], 1)) == fingerprint(placed_by(devices[1], 1))
+    assert fingerprint(placed_by(devices[0], 1)) != fingerprint(placed_by(devices[0], 2))
+    assert fingerprint(placed_by(devices[0], 1)) != fingerprint(None)
+    assert fingerprint(jax.jit(lambda x: x + 1)) != fingerprint(jax.jit(lambda x: x + 2))
+    assert train.prefetch([1], place=placed_by(devices[0], 1)).fingerprint is None
+
+
 def test_a_list_of_batches_is_prefetched_for_every_epoch():
     source = train.prefetch([np.zeros(2, np.float32), np.ones(2, np.float32)])
     for epoch in range(2):

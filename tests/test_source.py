@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
+import copy
+import dataclasses
 import functools
 import re
 import subprocess
 import sys
+import threading
+import types
 
 import jax
 import jax.numpy as jnp
@@ -162,6 +167,64 @@ def test_a_function_counts_with_what_it_calls(monkeypatch):
     before = fingerprint(through_another)
     monkeypatch.setattr(sys.modules[__name__], "SCALE", 3.0)
     assert fingerprint(through_another) != before
+
+
+SETTINGS: dict = {}
+
+
+def reads_settings(x):
+    return (lambda y: y * SETTINGS["scale"])(x)
+
+
+@dataclasses.dataclass
+class Config:
+    scale: object
+
+
+class Registered:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"scale": 1}, {"scale": 2}),
+        ([1, [2]], [1, [3]]),
+        ({1, 2}, {1, 3}),
+        (Config(1.0), Config(2.0)),
+        (Config({"a": (1, None)}), Config({"a": (2, None)})),
+        (types.SimpleNamespace(a=1), types.SimpleNamespace(a=2)),
+        (argparse.Namespace(a=1), argparse.Namespace(a=2)),
+        (type("C", (), {"SCALE": 1}), type("C", (), {"SCALE": 2})),
+        (jnp.arange(2), jnp.arange(3)),
+        ({"by": scaled}, {"by": through_another}),
+    ],
+)
+def test_a_function_counts_with_the_settings_that_it_reads(monkeypatch, one, other):
+    found = []
+    for settings in (one, copy.deepcopy(one), other):
+        monkeypatch.setattr(sys.modules[__name__], "SETTINGS", settings)
+        found.append(fingerprint(reads_settings))
+    assert found[0] == found[1] != found[2]
+
+
+@pytest.mark.parametrize("make", [Registered, np.random.default_rng, threading.Lock])
+def test_a_global_with_a_life_of_its_own_does_not_count(monkeypatch, make):
+    found = []
+    for count in (1, 2):
+        registry = {"met": [make() for _ in range(count)]}
+        monkeypatch.setattr(sys.modules[__name__], "SETTINGS", registry)
+        found.append(fingerprint(reads_settings))
+    assert found[0] == found[1]
+
+
+def test_a_list_that_holds_itself_may_be_a_global(monkeypatch):
+    circle: list = [1]
+    circle.append(circle)
+    monkeypatch.setattr(sys.modules[__name__], "SETTINGS", circle)
+    before = fingerprint(reads_settings)
+    circle[0] = 2
+    assert fingerprint(reads_settings) != before
 
 
 def test_equal_values_count_alike_shared_or_not():

@@ -62,6 +62,7 @@ class Checkpoints:
         self._is_asynchronous = asynchronous
         self._reader: Reader | None = None
         self._writer: Writer | None = None
+        self._damaged: frozenset[int] = frozenset()  # as far as restoring has shown
 
     def __enter__(self) -> Self:
         self._open_writer()
@@ -155,8 +156,9 @@ class Checkpoints:
             self._reader = Reader(self.folder, self._retention)
         self.wait()
         restored = self._reader.restore(like, which, strict=strict)
+        self._damaged |= {skipped.step for skipped in restored.skipped}
         if self._writer is not None:
-            self._writer.note_damaged(skipped.step for skipped in restored.skipped)
+            self._writer.note_damaged(self._damaged)
         return restored
 
     def verify(self, step: int) -> None:
@@ -187,5 +189,5 @@ class Checkpoints:
 
     def _open_writer(self) -> Writer:
         if self._writer is None:
-            self._writer = Writer(self.folder, self._retention)
+            self._writer = Writer(self.folder, self._retention, self._damaged)
         return self._writer

@@ -21,6 +21,7 @@ from fxgrad.checkpoints.manifest import (
     RECORD,
     Manifest,
     StoredFile,
+    check_contents,
     check_sizes,
     describe_file,
     read_manifest,
@@ -64,6 +65,16 @@ def damaged_steps(folder: Path) -> dict[Path, str]:
         except FileNotFoundError:
             continue
     return found
+
+
+def is_whole(folder: Path, step: int) -> bool:
+    """Whether a step is there and every byte of it is what was written."""
+    path = step_folder(folder, step)
+    try:
+        check_contents(path, read_manifest(path))
+    except (CheckpointError, FileNotFoundError):
+        return False
+    return True
 
 
 def make_durable(saving: Path) -> tuple[StoredFile, ...]:

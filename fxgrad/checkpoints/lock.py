@@ -39,12 +39,10 @@ class WriterLock:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            holder = _holder(descriptor)
+            held = _held_by(descriptor)
             self._close()
             raise CheckpointError(
-                f"{folder} is being written by {holder}. Wait until that ends, or save into "
-                "another folder.",
-                path=folder,
+                f"{folder} is being written by {held}, or save into another folder.", path=folder
             ) from error
         _write(descriptor, {"pid": os.getpid(), "host": socket.gethostname()})
         _held.add(self)
@@ -72,10 +70,13 @@ def _write(descriptor: int, holder: dict[str, Any]) -> None:
     os.pwrite(descriptor, json.dumps(holder).encode(), 0)
 
 
-def _holder(descriptor: int) -> str:
+def _held_by(descriptor: int) -> str:
+    """Who has the lock, and what to do about it."""
+    who, is_this = "another process", False
     with contextlib.suppress(ValueError, KeyError, TypeError):
         holder = json.loads(os.pread(descriptor, _LARGEST_BYTES, 0))
-        words = f"process {holder['pid']} on {holder['host']}"
+        who = f"process {holder['pid']} on {holder['host']}"
         is_this = (holder["pid"], holder["host"]) == (os.getpid(), socket.gethostname())
-        return f"{words}, which is this one: by a Checkpoints that is not closed" * is_this or words
-    return "another process"
+    if is_this:
+        return f"{who}, which is this one. Call close() on the Checkpoints that has it"
+    return f"{who}. Wait until that ends"

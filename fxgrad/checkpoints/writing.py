@@ -22,6 +22,7 @@ from fxgrad.checkpoints.background import Background
 from fxgrad.checkpoints.folder import (
     commit,
     found_steps,
+    is_whole,
     make_durable,
     remove,
     saving_folder,
@@ -44,11 +45,16 @@ _OVERHEAD_BYTES = 2**16  # of the metadata beside the arrays
 class Writer:
     """Holds the lock of a folder and saves steps into it, one after the other.
 
+    Args:
+      folder: of the checkpoints.
+      retention: which steps are kept.
+      damaged: steps that were damaged when they were last looked at, before the lock was held.
+
     Raises:
       CheckpointError: another writer holds the folder, or it cannot be used.
     """
 
-    def __init__(self, folder: Path, retention: Retention) -> None:
+    def __init__(self, folder: Path, retention: Retention, damaged: Iterable[int]) -> None:
         self._folder = folder
         self._retention = retention
         self._damaged: frozenset[int] = frozenset()
@@ -56,7 +62,7 @@ class Writer:
         self._now, self._later = Channel(), Channel()
         self._background = Background()
         self._arrays = ArrayWriter()
-        self._now.first_does(self._open, folder)
+        self._now.first_does(partial(self._open, damaged), folder)
 
     def save(
         self, step: int, state: Any, record: Mapping[str, Any], metrics: Mapping[str, float]
@@ -71,7 +77,8 @@ class Writer:
         record_bytes = _as_json(record, self._folder)
         leaves, arrays = _split(state, self._folder)
         self._background.wait()
-        needed = len(record_bytes) + sum(array.nbytes for array in arrays.values())
+        array_bytes = sum(array.nbytes for array in arrays.values())
+        needed = len(record_bytes) + array_bytes + _OVERHEAD_BYTES
         self._now.first_does(partial(self._prepare, step, record_bytes, needed), self._folder)
         saving = saving_folder(self._folder, step)
         try:
@@ -85,8 +92,8 @@ class Writer:
         self._background.wait()
 
     def note_damaged(self, steps: Iterable[int]) -> None:
-        """Steps that turned out to be damaged do not count among those that are kept."""
-        self._damaged |= {*steps}
+        """Those of the steps that are damaged still do not count among those that are kept."""
+        self._damaged |= {step for step in steps if not is_whole(self._folder, step)}
 
     def close(self) -> None:
         """Wait, and let the next writer in."""
@@ -96,11 +103,12 @@ class Writer:
             stack.callback(self._arrays.close)
             self.wait()
 
-    def _open(self) -> None:
+    def _open(self, damaged: Iterable[int]) -> None:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             lock = WriterLock(self._folder)  # let go of where it is not kept
             sweep(self._folder)
+            self.note_damaged(damaged)
             self._lock = lock
         except OSError as error:
             raise CheckpointError(
@@ -109,7 +117,7 @@ class Writer:
 
     def _prepare(self, step: int, record: bytes, needed: int) -> None:
         free = shutil.disk_usage(self._folder).free
-        if free < needed + _OVERHEAD_BYTES:
+        if free < needed:
             raise self._failed(step, needed, "the disk is too full")
         saving = saving_folder(self._folder, step)
         try:

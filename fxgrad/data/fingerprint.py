@@ -1,8 +1,8 @@
 """Fingerprints: SHA-256 over what decides which batches come, without addresses or file times.
 
-Values are described by their content, functions by their compiled code. What no description
-reaches, such as a function of a C extension or a global that a transformation looks up by string,
-counts by its name alone.
+Values are described by their content, functions by their compiled code and the plain globals that
+it names: see `settled`. What no description reaches, such as a function of a C extension, a global
+object with a life of its own or one that is looked up by string, counts by its name alone.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fxgrad.data.settled import is_settled
+
 _CHUNK_BYTES: Final = 1 << 24
 _KEY: Final = jax.dtypes.prng_key
 _SCALARS: Final = (bool, int, float, complex, str, bytes)
-_LIBRARIES: Final = sys.stdlib_module_names | {"grain", "jax", "jaxlib", "numpy"}
+_MEMBERS: Final = (*_SCALARS, tuple, np.ndarray, types.FunctionType)  # which nobody changes
+_LIBRARIES: Final = sys.stdlib_module_names | {"fxgrad", "grain", "jax", "jaxlib", "numpy"}
 # What these hold says how work is done, or what was done before; not which batches come.
 _RUNNING: Final = frozenset({"_thread", "concurrent", "multiprocessing", "queue", "threading"})
 
@@ -127,7 +130,7 @@ class _Description:
         self._add_code(function.__code__)
         self._add_all("defaults", [function.__defaults__, function.__kwdefaults__, cells])
         looked_up = {name: function.__globals__.get(name) for name in _names(function.__code__)}
-        kept = {name: found for name, found in looked_up.items() if _is_settled(found)}
+        kept = {name: found for name, found in looked_up.items() if is_settled(found)}
         self._add_all("globals", [part for item in sorted(kept.items()) for part in item])
 
     def _add_code(self, code: types.CodeType) -> None:
@@ -138,8 +141,8 @@ class _Description:
         self._word("class", f"{kind.__module__}.{kind.__qualname__}")
         for ancestor in kind.__mro__:
             if not _is_library(ancestor.__module__):
-                own = {n: m for n, m in vars(ancestor).items() if _is_settled(_undecorated(m))}
-                parts = [(name, _undecorated(member)) for name, member in sorted(own.items())]
+                own = {name: _undecorated(member) for name, member in vars(ancestor).items()}
+                parts = [(n, m) for n, m in sorted(own.items()) if isinstance(m, _MEMBERS)]
                 self._add_all("members", [part for item in parts for part in item])
 
     def _add_object(self, value: Any) -> None:
@@ -211,11 +214,6 @@ def _undecorated(member: Any) -> Any:
     if isinstance(member, property):
         return member.fget
     return member.__func__ if isinstance(member, staticmethod | classmethod) else member
-
-
-def _is_settled(value: Any) -> bool:
-    """Whether a global or a class's member is a plain value or code, which nobody changes."""
-    return isinstance(value, (*_SCALARS, tuple, np.ndarray, types.FunctionType))
 
 
 def _is_library(module: str | None) -> bool:

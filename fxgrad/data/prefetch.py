@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import atexit
 import contextvars
+import inspect
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sized
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, cast, overload
 
 import jax
 
+from fxgrad.data.fingerprint import fingerprint
 from fxgrad.data.source import (
     AnySource,
     EpochSource,
@@ -32,6 +35,12 @@ from fxgrad.errors import DataError
 Place = jax.sharding.Sharding | jax.Device | Callable[[Any], Any] | None
 # A source that hangs in a read is left to its thread, which does not keep the program from ending.
 _PATIENCE_SECONDS: Final = 10.0
+_PLACES: Final = (
+    jax.sharding.Sharding,
+    jax.sharding.Mesh,
+    jax.sharding.PartitionSpec,
+    jax.Device,
+)
 
 
 @overload
@@ -82,8 +91,21 @@ class Prefetched:
 
     @property
     def fingerprint(self) -> str | None:
-        """That of the source, or None."""
-        return fingerprint_of(self.source)
+        """That of the source, and of a function that places; None if the source has none.
+
+        Where the arrays go does not count: meshes, shardings and devices that it closes over.
+        """
+        known = fingerprint_of(self.source)
+        return (
+            known if known is None or self._placing is None else fingerprint(known, self._placing)
+        )
+
+    @cached_property
+    def _placing(self) -> str | None:
+        if self.place is None or isinstance(self.place, jax.sharding.Sharding | jax.Device):
+            return None
+        place = cast("Callable[[Any], Any]", self.place)
+        return fingerprint(inspect.unwrap(place), instead=_without_places)
 
     def epoch(self, number: int, start: Position = 0) -> Ahead:
         """The batches of epoch `number` from `start` on, as the source takes it."""
@@ -195,6 +217,10 @@ class _Work:
                 self._ready.append((batch, position, error))
                 self._ended = error is not None
             self._changed.notify_all()
+
+
+def _without_places(value: Any) -> Any:
+    return None if isinstance(value, _PLACES) else value
 
 
 _running: weakref.WeakSet[Ahead] = weakref.WeakSet()

@@ -16,6 +16,7 @@ from fxgrad.train.clock import TimeSpent
 from fxgrad.train.comparison import compare_training
 from fxgrad.train.early_stopping import EarlyStopping
 from fxgrad.train.history import TrainHistory
+from fxgrad.train.kept_batch import load_batch
 from fxgrad.train.learning_rate import find_learning_rate
 from fxgrad.train.learning_rates import LearningRates
 from fxgrad.train.loop import fit
@@ -51,6 +52,7 @@ __all__ = [
     "from_grain",
     "in_precision",
     "load_arrays",
+    "load_batch",
     "load_digits",
     "load_image_folder",
     "load_images",

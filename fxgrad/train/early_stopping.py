@@ -43,7 +43,7 @@ class EarlyStopping:
             raise OptionError(f"of={of!r}: write 'evaluations' or 'epochs'.", option="of")
         self._metric = metric
         self._patience = patience
-        self._sign = 1 if best_is == "min" else -1
+        self._best_is = best_is
         self._min_change = min_change
         self._of = of
         self._best: float | None = None
@@ -68,12 +68,23 @@ class EarlyStopping:
             self._look(training, means)
 
     def state_dict(self) -> dict[str, Any]:
-        """The best value, and how many have come since."""
-        return {"best": self._best, "waited": self._waited}
+        """The best value, how many have come since, and of what."""
+        return {"best": self._best, "waited": self._waited, "of": self._looks_at()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Go on from what `state_dict` returned.
+
+        Raises:
+          OptionError: that was an early stopping by something else.
+        """
+        if state["of"] != self._looks_at():
+            message = f"EarlyStopping by {self._looks_at()} cannot go on from one by {state['of']}"
+            remedy = "give the callbacks in the same order, or begin anew in another folder"
+            raise OptionError(f"{message}: {remedy}.", option="callbacks")
         self._best, self._waited = state["best"], state["waited"]
+
+    def _looks_at(self) -> list[str]:
+        return [self._metric, self._best_is, self._of]
 
     def _look(self, training: Training, metrics: Mapping[str, float]) -> None:
         if self._metric not in metrics:
@@ -89,9 +100,13 @@ class EarlyStopping:
     def _is_better(self, value: float) -> bool:
         if not math.isfinite(value):
             return False
-        return self._best is None or self._sign * (self._best - value) > self._min_change
+        if self._best is None:
+            return True
+        change = self._best - value if self._best_is == "min" else value - self._best
+        return change > self._min_change
 
     def _stop_if_spent(self, training: Training) -> None:
         if self._waited >= self._patience:
             times = f"{self._waited} time{'s' if self._waited > 1 else ''}"
-            training.stop(f"{self._metric} has not improved on {self._best} {times} in a row")
+            how = "been finite" if self._best is None else f"improved on {self._best}"
+            training.stop(f"{self._metric} has not {how} {times} in a row")

@@ -91,7 +91,8 @@ def fit(
       Interrupted: SIGTERM or SIGINT came, and all is saved. Exit code 75.
       LossError: the metrics are not the same scalars at each step, or `evaluate` returns no dict.
       MissingExtraError: `tensorboard` without tensorboardX.
-      NonFiniteError: a loss is not finite, with ``on_nonfinite="raise"``.
+      NonFiniteError: a loss is not finite, with ``on_nonfinite="raise"``; or the training has ended
+        and no state of it was worth a checkpoint.
       OptionError: an option makes no sense, or no end is given.
 
     Warns:

@@ -1,26 +1,22 @@
-"""Losses that are not finite: what becomes of the training, and of the batch that did it."""
+"""Losses and states that are not finite: what becomes of the training, and of its checkpoints."""
 
 from __future__ import annotations
 
 import math
-import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from jax.experimental import multihost_utils
-
 from fxgrad.errors import NonFiniteError, OptionError, TrainingWarning
+from fxgrad.train.kept_batch import save_batch
+from fxgrad.train.soundness import Beginning
 
 OnNonFinite = Literal["warn", "skip", "stop", "raise"]
 
 _ADVICE: Final = (
     "Restore the last checkpoint, make the steps up to this one, and ask where it came from: "
-    "fx.diverge(step, state, batch)."
+    "fx.diverge(step, state, batch), with batch = train.load_batch(file, like=another batch)."
 )
 
 
@@ -37,6 +33,7 @@ class NonFinite:
             raise OptionError(f"on_nonfinite={policy!r}: write {names}.", option="on_nonfinite")
         self._policy = policy
         self._folder = folder
+        self._beginning: Beginning | None = None
         self.keeps_batches = policy in ("stop", "raise")
 
     def check_step(self, metrics: Mapping[str, Any]) -> None:
@@ -68,27 +65,66 @@ class NonFinite:
             return None
         return self._end(f"the loss of step {step} is {metrics['loss']}", step, batch)
 
-    def tell_of_state(self, made: int, batch: Any) -> str | None:
+    def begin(self, state: Any) -> None:
+        """Look at the state before the first step: what is not finite there is so on purpose."""
+        self._beginning = Beginning(state)
+
+    def flaw(self, state: Any, last: Mapping[str, float]) -> str | None:
+        """Why a state may not be saved, or None; after `begin`.
+
+        Args:
+          state: that of the training now.
+          last: the metrics of the last step; the loss of a skipped step does not count.
+        """
+        assert self._beginning is not None, "no beginning to compare with"
+        if last and not math.isfinite(last["loss"]) and not last.get("skipped"):
+            return f"a loss that is {last['loss']}"
+        worse = self._beginning.worsened(state)
+        return worse and f"infinities or NaN in {worse}"
+
+    def tell_of_state(self, made: int, flaw: str, batch: Any) -> str | None:
         """Act on a bad state after `made` steps; returns why the training ends, if it does.
 
         Raises:
           NonFiniteError: the policy is to raise.
         """
         if self.keeps_batches:
-            return self._end(f"step {made - 1} has made parameters NaN", made - 1, batch)
-        text = f"the state after {made} steps is not saved: its loss or its parameters are NaN."
+            return self._end(f"the state after step {made - 1} has {flaw}", made - 1, batch)
+        text = f"the state after {made} steps is not saved: it has {flaw}."
         warnings.warn(text, TrainingWarning, stacklevel=2)
         return None
 
+    def refuse_to_end_unsaved(self, made: int) -> None:
+        """Refuse the end of a training, after `made` steps, of which no state was worth saving.
+
+        Raises:
+          NonFiniteError: always.
+        """
+        raise NonFiniteError(
+            f"{made} steps were made and no checkpoint: every state that was due was bad, as was "
+            'warned. on_nonfinite="stop" ends at the step that does it and saves its batch.',
+            step=made - 1,
+        )
+
     def _end(self, fact: str, step: int, batch: Any) -> str:
-        saved = self._folder and save_batch(batch, self._folder / f"nonfinite-step-{step}.npz")
-        where = "Pass checkpoints or log_file to have its batch saved."
-        where = f"Its batch is in {saved}." if saved else where
+        where, saved = self._keep(batch, step)
         message = f"{fact}. {where} {_ADVICE}"
         if self._policy == "raise":
-            raise NonFiniteError(message, step=step, saved=saved or None)
+            raise NonFiniteError(message, step=step, saved=saved)
         warnings.warn(message, TrainingWarning, stacklevel=2)
         return fact
+
+    def _keep(self, batch: Any, step: int) -> tuple[str, Path | None]:
+        """Save a batch; returns what there is to say, and the file."""
+        if self._folder is None:
+            return "Pass checkpoints or log_file to have its batch saved.", None
+        path = self._folder / f"nonfinite-step-{step}.npz"
+        try:
+            left_out = save_batch(batch, path)
+        except Exception as error:  # what the step did must be told in any case
+            return f"Its batch could not be saved in {path}: {error!r}.", None
+        without = f", without {', '.join(left_out)}, which no array can hold" if left_out else ""
+        return f"Its batch is in {path}{without}.", path
 
     def warn_of_epoch(self, number: int, means: Mapping[str, float], steps: int) -> None:
         """Warn of an epoch, by its number from 0, whose mean loss is lost or had skipped steps."""
@@ -104,60 +140,3 @@ class NonFinite:
                 TrainingWarning,
                 stacklevel=2,
             )
-
-
-def is_good(state: Any, last: Mapping[str, float]) -> bool:
-    """Whether a state may be saved: its last loss is finite, and its parameters hold no NaN.
-
-    Args:
-      state: a `TrainState`, or any pytree, of which every float is looked at.
-      last: the metrics of the last step; the loss of a skipped step does not count.
-    """
-    if last and not math.isfinite(last["loss"]) and not last.get("skipped"):
-        return False
-    floats = [
-        leaf
-        for leaf in jax.tree.leaves(getattr(state, "params", state))
-        if hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.inexact)
-    ]
-    # Leaf by leaf, since they need not be on the same devices.
-    return not any(jax.device_get([_has_nan(leaf) for leaf in floats]))
-
-
-@jax.jit
-def _has_nan(leaf: Any) -> jax.Array:
-    return jnp.any(jnp.isnan(leaf))
-
-
-def save_batch(batch: Any, path: Path) -> Path:
-    """Save a batch as NPZ: a dict of arrays under its names, another pytree by its paths.
-
-    Floats that NumPy does not know, such as bfloat16, become float32, which holds them exactly. On
-    several processes all call it, and the first writes the whole batch.
-    """
-    leaves = {_name(at): _plain(leaf) for at, leaf in jax.tree.leaves_with_path(batch)}
-    if jax.process_index() != 0:
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.part")
-    with unfinished.open("wb") as file:
-        np.savez(file, allow_pickle=False, **leaves)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
-    return path
-
-
-def _name(path: tuple[Any, ...]) -> str:
-    if len(path) == 1 and isinstance(path[0], jax.tree_util.DictKey):
-        return str(path[0].key)
-    return jax.tree_util.keystr(path) or "batch"
-
-
-def _plain(leaf: Any) -> np.ndarray:
-    if hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        leaf = jax.random.key_data(leaf)
-    if not getattr(leaf, "is_fully_addressable", True):
-        leaf = multihost_utils.process_allgather(leaf, tiled=True)
-    array = np.asarray(leaf)
-    return array.astype(np.float32) if array.dtype.kind == "V" else array

@@ -16,10 +16,10 @@ from fxgrad.train.evaluation import Evaluate, floats
 from fxgrad.train.history import TrainHistory
 from fxgrad.train.in_flight import InFlight, Made
 from fxgrad.train.logs import Logs
-from fxgrad.train.nonfinite import NonFinite, is_good
+from fxgrad.train.nonfinite import NonFinite
 from fxgrad.train.progress import Reporter
 from fxgrad.train.recording import Recording
-from fxgrad.train.saves import Found, Place, Saves
+from fxgrad.train.saves import Found, Place, Saves, comparable
 from fxgrad.train.signals import Interrupted, Signals
 from fxgrad.train.telling import Telling
 from fxgrad.train.timetable import Timetable, check_has_batches, count_batches
@@ -83,6 +83,7 @@ class Run:
             if self.step:
                 self.reporter.say(f"goes on after step {self.step}")
             self.callbacks.tell("on_start", self)
+            self._prepare_saves()
             if not self._is_ended():
                 self._evaluate_within_epoch()  # an interrupted run left it to this one
             while not self._is_ended():
@@ -91,6 +92,14 @@ class Run:
         finally:
             self.callbacks.tell("on_end", self)
         return self.state, self.recording.history(self.clock.spent(), self.stopped)
+
+    def _prepare_saves(self) -> None:
+        """Refuse what could never be saved, and look at the state before a step takes it over."""
+        if self.saves.are_wanted:
+            self.callbacks.state_dict()
+            self.nonfinite.begin(self.state)
+            self.clock.lap("saving")
+            self.clock.compiled("saving")
 
     def _make_epoch(self) -> None:
         place = self.place
@@ -208,19 +217,19 @@ class Run:
         self.clock.lap("other")
         self.logs.sync()
         self.place.seconds = self.clock.training() - self._epoch_began
-        metrics = self.recording.recent_means(self.timetable.save_every)
-        self.saves.save(self._found(), {**metrics, **self.recording.evaluation_at(self.step)})
+        metrics = comparable(self.recording, self.timetable.save_every, evaluates=self.evaluates)
+        self.saves.save(self._found(), metrics)
         self.clock.lap("saving")
         self.callbacks.tell("on_save", self)
 
     def _is_good(self) -> bool:
         """Whether the state may be saved; what a bad one means is up to `nonfinite`."""
-        is_kept = is_good(self.state, self.recording.last())
+        flaw = self.nonfinite.flaw(self.state, self.recording.last())
         self.clock.lap("saving")
         self.clock.compiled("saving")
-        if not is_kept:
-            self._lose(self.nonfinite.tell_of_state(self.step, self._last_batch))
-        return is_kept
+        if flaw:
+            self._lose(self.nonfinite.tell_of_state(self.step, flaw, self._last_batch))
+        return not flaw
 
     def _found(self) -> Found:
         """The training as the next run will find it."""
@@ -241,6 +250,9 @@ class Run:
             self._save()
             self.saves.wait()
             self.clock.lap("saving")
+            is_left = self.stopped or self.signals.is_reached
+            if self.step and not self.saves.last_step and not is_left:
+                self.nonfinite.refuse_to_end_unsaved(self.step)
         if self.signals.received is not None:
             raise Interrupted(self.saves.last_step, self.signals.received)
         stopped = f"stopped after step {self.step}: {self.stopped}; " if self.stopped else ""

@@ -15,6 +15,7 @@ from fxgrad.checkpoints import Checkpoints
 from fxgrad.checkpoints.folder import damaged_steps
 from fxgrad.data.source import AnySource, Position, fingerprint_of
 from fxgrad.errors import CheckpointError, TrainingWarning
+from fxgrad.train.recording import Recording
 
 _FORMAT: Final = 1
 
@@ -98,6 +99,8 @@ class Saves:
         """
         if self._checkpoints is None:
             return None
+        # Before the first batch in every run: a global that its making fills counts as it was then.
+        fingerprint = fingerprint_of(source)
         steps = self._checkpoints.steps()
         if not steps and not damaged_steps(self._checkpoints.folder):
             return None
@@ -108,7 +111,7 @@ class Saves:
         record = restored.record
         if record.get("fit") != _FORMAT:
             self._refuse(f"step {restored.step} of {self.folder} was not saved by this fit.")
-        self._check_data(record["fingerprint"], fingerprint_of(source), restored.step)
+        self._check_data(record["fingerprint"], fingerprint, restored.step)
         found = Found(
             state=restored.state,
             step=restored.step,
@@ -145,12 +148,13 @@ class Saves:
             self._checkpoints.wait()
 
     def _check_data(self, saved: str | None, given: str | None, step: int) -> None:
-        if saved == given:
+        if saved is not None and saved == given:
             return
         if saved and given:
             self._refuse(
                 f"step {step} of {self.folder} was trained on other batches: the data, batch_size, "
-                "seed or shuffle differ. Pass the same, or begin anew in another folder."
+                "seed or shuffle differ, or a value that a transformation reads. Pass the same, or "
+                "begin anew in another folder."
             )
         text = "the batches, or those of the checkpoint, have no fingerprint: are they the same?"
         warnings.warn(text, TrainingWarning, stacklevel=2)
@@ -158,3 +162,17 @@ class Saves:
     def _refuse(self, message: str) -> None:
         assert self.folder is not None
         raise CheckpointError(message, path=self.folder, step=None)
+
+
+def comparable(recording: Recording, every: int | None, *, evaluates: bool) -> dict[str, float]:
+    """The metrics by which a checkpoint is compared with the others: each name has one meaning.
+
+    They are those of the evaluation of its own state, and the means of the last `every` steps, or
+    of the epoch, under names that no evaluation gives. Before the first evaluation there are none.
+    """
+    if evaluates and not recording.evaluations:
+        return {}
+    names = {name for evaluation in recording.evaluations for name in evaluation}
+    means = recording.recent_means(every)
+    of_steps = {name: mean for name, mean in means.items() if name not in names}
+    return {**of_steps, **recording.evaluation_at(recording.steps)}
