@@ -252,3 +252,36 @@ def test_a_history_is_plain_values(tmp_path):
     assert plain["evaluation_steps"] == [5]
     assert np.isclose(sum(plain["time"].values()), history.time.total)
     assert "5 steps, 1 epochs" in repr(history)
+
+
+def test_a_run_may_tell_of_other_metrics_than_the_run_before_it(tmp_path):
+    """NaN in the history where a step told of none; in the log and in the means nothing."""
+    plain, telling = make_step(), make_step(gradient_norm=True)
+    fit(plain, epochs=1, checkpoints=tmp_path)
+    fit(telling, epochs=2, checkpoints=tmp_path)
+    (tmp_path / "metrics.jsonl").unlink()
+    state, history = fit(plain, steps=13, checkpoints=tmp_path)
+    assert bits(state) == bits(fit(plain, steps=13)[0])
+    norms = history.metrics["gradient_norm"]
+    assert np.isnan(norms).tolist() == [True] * 5 + [False] * 5 + [True] * 3
+    assert not np.isnan(history.metrics["loss"]).any()
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [*range(1, 14)]
+    assert [line.get("gradient_norm") for line in lines] == [
+        None if np.isnan(norm) else norm for norm in norms
+    ]
+
+
+def test_steps_of_a_run_that_could_not_skip_count_as_made(tmp_path):
+    fit(steps=8, checkpoints=tmp_path, on_nonfinite="stop")
+    recorded = []
+
+    class Hears:
+        def on_epoch_end(self, training, means):
+            recorded.append(means)
+
+    skipping = make_step(skip_nonfinite=True)
+    options = {"checkpoints": tmp_path, "on_nonfinite": "skip", "callbacks": [Hears()]}
+    _, history = fit(skipping, epochs=2, **options)
+    assert recorded[0]["skipped"] == 0
+    assert recorded[0]["loss"] == history.metrics["loss"][5:].mean()
