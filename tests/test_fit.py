@@ -285,3 +285,25 @@ def test_steps_of_a_run_that_could_not_skip_count_as_made(tmp_path):
     _, history = fit(skipping, epochs=2, **options)
     assert recorded[0]["skipped"] == 0
     assert recorded[0]["loss"] == history.metrics["loss"][5:].mean()
+
+
+@pytest.mark.parametrize("given", [str, train.Checkpoints])
+def test_a_second_training_in_a_folder_makes_no_step_and_touches_nothing(tmp_path, given):
+    fit(steps=3, checkpoints=tmp_path)
+    second = make_step()
+    with train.Checkpoints(tmp_path):
+        before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+        with pytest.raises(CheckpointError, match="is being written by"):
+            fit(second, epochs=2, checkpoints=given(tmp_path))
+        assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+    assert second.stats().calls == 0
+
+
+def test_checkpoints_are_closed_after_a_training_if_it_opened_them(tmp_path):
+    checkpoints = train.Checkpoints(tmp_path, keep_last=3)
+    fit(steps=3, checkpoints=checkpoints)
+    fit(steps=4, checkpoints=train.Checkpoints(tmp_path))
+    with checkpoints:
+        fit(steps=5, checkpoints=checkpoints)
+        with pytest.raises(CheckpointError, match="is being written by"):
+            fit(steps=6, checkpoints=tmp_path)

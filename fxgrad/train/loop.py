@@ -65,7 +65,8 @@ def fit(
       evaluate_every: call it after every so many steps, and not after each epoch.
       callbacks: objects with some of the methods ``on_start``, ``on_step_end``, ``on_metrics``,
         ``on_evaluation``, ``on_epoch_end``, ``on_save``, ``on_end``; see `callbacks` in the guide.
-      checkpoints: a `Checkpoints`, or its folder. The state, the place in the data, the history and
+      checkpoints: a `Checkpoints`, or its folder, which is this training's alone until it ends, and
+        open afterwards only if it was before. The state, the place in the data, the history and
         the callbacks' states are saved after each epoch and at the end. A training whose folder has
         a checkpoint goes on from there, to the same bits as one that never stopped. SIGTERM and
         SIGINT end the step, save, and raise `Interrupted`.
@@ -105,7 +106,9 @@ def fit(
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(Signals(enabled=checkpoints is not None))
         if isinstance(checkpoints, str | os.PathLike):
-            checkpoints = stack.enter_context(Checkpoints(checkpoints))
+            checkpoints = Checkpoints(checkpoints)
+        if checkpoints is not None:  # before anything is read that another may be writing
+            stack.enter_context(checkpoints.held())
         saves = Saves(checkpoints)
         found = saves.find(state, batches, resume=resume)
         recording = Recording.from_record(found.recording) if found else Recording()
