@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fxgrad import train
-from fxgrad.errors import CheckpointError, DataError, OptionError, TrainingWarning
+from fxgrad.errors import CheckpointError, DataError, LossError, OptionError, TrainingWarning
 from fxgrad.modes import MODES
 from tests.trainings import DATA, batches, bits, fit, make_step, mean_square, start, told
 
@@ -48,9 +48,14 @@ def test_a_training_ends_by_steps_or_epochs_whichever_is_first(options, steps, e
     ("options", "message"),
     [
         ({}, "not told when to end: write epochs=10"),
-        ({"steps": 0}, "write steps=1 or more"),
-        ({"epochs": 1, "evaluate_every": 0}, "write evaluate_every=1"),
-        ({"epochs": 1, "save_every": -1}, "write save_every=1"),
+        ({"steps": 0}, "steps=1 or more"),
+        ({"epochs": 1, "evaluate_every": 0}, "evaluate_every=1 or more"),
+        ({"epochs": 1, "save_every": -1}, "save_every=1 or more"),
+        ({"steps": 2.5}, r"steps=2.5: write a whole number"),
+        ({"epochs": 1.5}, r"epochs=1.5: write a whole number"),
+        ({"steps": True}, "steps=True: write a whole number"),
+        ({"epochs": 1, "evaluate_every": 3}, "does nothing without evaluate="),
+        ({"epochs": 1, "save_every": 3}, "does nothing without checkpoints="),
         ({"epochs": 1, "on_nonfinite": "skp"}, "write 'warn', 'skip', 'stop', 'raise'"),
     ],
 )
@@ -97,15 +102,17 @@ def test_the_seconds_of_a_training_sum_to_the_whole():
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("options", [{"save_every": 3, "evaluate_every": 4}, {}])
-def test_a_resumed_training_has_the_bits_of_one_that_never_stopped(tmp_path, mode, options):
+@pytest.mark.parametrize(
+    ("options", "saving"), [({"evaluate_every": 4}, {"save_every": 3}), ({}, {})]
+)
+def test_a_resumed_training_has_the_bits_of_one_that_never_stopped(tmp_path, mode, options, saving):
     options = {"epochs": 3, "evaluate": mean_square, **options}
     step = make_step(mode)
     state, history = fit(step, **options)
     for stop in (4, 5, 14):
-        folder = tmp_path / str(stop)
-        fit(step, checkpoints=folder, callbacks=[StopsAt(stop)], **options)
-        resumed, whole = fit(step, checkpoints=folder, **options)
+        saving = {**saving, "checkpoints": tmp_path / str(stop)}
+        fit(step, callbacks=[StopsAt(stop)], **saving, **options)
+        resumed, whole = fit(step, **saving, **options)
         assert bits(resumed) == bits(state)
         # A run that is stopped evaluates its end.
         assert whole.evaluation_steps == tuple(sorted({*history.evaluation_steps, stop}))
@@ -222,6 +229,25 @@ def test_any_step_and_any_state_will_do(tmp_path):
         step, jnp.zeros(3), batches(), epochs=2, checkpoints=tmp_path, progress=False
     )
     assert bits(again) == bits(state)
+
+
+def test_metrics_may_be_plain_numbers():
+    def step(state, batch):
+        return state + 1, {"loss": 1 / (state + 1), "count": state}
+
+    state, history = train.fit(step, 0, [1, 2, 3], epochs=2, progress=False)
+    assert state == 6
+    assert history.metrics["loss"].tolist() == [1 / n for n in range(1, 7)]
+    assert history.metrics["count"].tolist() == [*range(6)]
+
+
+@pytest.mark.parametrize("name", ["step", "epoch", "seconds", "evaluation"])
+def test_a_metric_named_like_a_field_of_the_log_is_refused(name):
+    def step(state, batch):
+        return state, {"loss": 1.0, name: 2.0}
+
+    with pytest.raises(LossError, match="have names that the log needs"):
+        train.fit(step, 0, [1], epochs=1, progress=False)
 
 
 def test_a_step_may_give_its_old_state_away(tmp_path):

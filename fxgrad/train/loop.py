@@ -90,16 +90,18 @@ def fit(
       CheckpointError: the checkpoint to go on from does not fit, or was made with other data.
       DataError: there are no batches, or `batches` can be read only once and has to be again.
       Interrupted: SIGTERM or SIGINT came, and all is saved. Exit code 75.
-      LossError: the metrics are not the same scalars at each step, or `evaluate` returns no dict.
+      LossError: the metrics are not the same scalars at each step, or are named like a field of the
+        log; or `evaluate` returns no dict.
       MissingExtraError: `tensorboard` without tensorboardX.
       NonFiniteError: a loss is not finite, with ``on_nonfinite="raise"``.
-      OptionError: an option makes no sense, or no end is given.
+      OptionError: an option makes no sense or does nothing, or no end is given.
 
     Warns:
       TrainingWarning: the mean loss of an epoch is not finite, steps were skipped, or a bad state
         was not saved.
     """
     timetable = Timetable(epochs, steps, evaluate_every, save_every)
+    timetable.check_used(evaluates=evaluate is not None, saves=checkpoints is not None)
     check_batches(batches, epochs)
     heard = Callbacks(callbacks)
     is_first = jax.process_index() == 0
