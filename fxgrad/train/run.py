@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from fxgrad.data.source import AnySource, batches_from, close, fingerprint_of, position_of
@@ -27,6 +28,7 @@ from fxgrad.train.timetable import Timetable, check_has_batches, count_batches
 StepFunction = Callable[[Any, Any], tuple[Any, Mapping[str, Any]]]
 
 _NO_MORE: Final = object()
+_ABANDONED: Final = object()
 
 
 @dataclass(eq=False)
@@ -101,10 +103,11 @@ class Run:
             while has_more and not self._is_ended():
                 has_more = self._make_steps(iterator)
                 self._read(self.in_flight.take_all())
-                place.position = position_of(iterator, place.batches)
                 if has_more and not self._is_told_to_end():
                     self._evaluate_within_epoch()
                     self._save_within_epoch()
+            if self.signals.is_reached and self.saves.are_wanted:
+                self._save()  # before the source, which may be late, is waited for
         finally:
             close(iterator)
         is_whole = not has_more or place.batches == count_batches(self.batches)
@@ -116,11 +119,14 @@ class Run:
         clock, in_flight = self.clock, self.in_flight
         hears_steps = self.callbacks.hear("on_step_end")
         until = self.timetable.pause_after(self.step)
+        batch = None
         while self.step < until and not self._is_told_to_end():
-            batch = next(iterator, _NO_MORE)
+            batch = self._next(iterator)
             clock.lap("data")
+            if batch is _ABANDONED:
+                return True
             if batch is _NO_MORE:
-                return False
+                break
             self.state, metrics = self.step_function(self.state, batch)
             now = clock.lap("step")
             self.step += 1
@@ -130,7 +136,15 @@ class Run:
                 self.callbacks.tell("on_step_end", self)
             if in_flight.is_due(now):
                 self._read(in_flight.take(now))
-        return True
+        self.place.position = position_of(iterator, self.place.batches)
+        return batch is not _NO_MORE
+
+    def _next(self, iterator: Iterator[Any]) -> Any:
+        """The next batch, or why there is none; a signal leaves it to the next run."""
+        if not self.signals.may_abandon:
+            return next(iterator, _NO_MORE)
+        self.place.position = position_of(iterator, self.place.batches)
+        return self.signals.unless_received(partial(next, iterator, _NO_MORE), _ABANDONED)
 
     def _read(self, made: Sequence[Made]) -> None:
         """Take in the metrics of steps, which have just been read."""
@@ -190,7 +204,7 @@ class Run:
         if evaluate is None or self.recording.has_evaluation_at(self.step):
             return
         self.clock.lap("other")
-        evaluation = self.signals.unless_received(lambda: floats(evaluate(self.state)))
+        evaluation = self.signals.unless_received(lambda: floats(evaluate(self.state)), None)
         self.clock.lap("evaluation")
         self.clock.compiled("evaluation")
         if evaluation is None:
