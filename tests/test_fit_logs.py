@@ -2,13 +2,15 @@
 
 import json
 import math
+import pathlib
+import re
 import sys
 
 import jax.numpy as jnp
 import pytest
 
 from fxgrad.errors import MissingExtraError
-from tests.trainings import batches, fit, make_step, mean_square
+from tests.trainings import batches, bits, fit, make_step, mean_square, told
 
 
 def lines_of(path):
@@ -140,3 +142,23 @@ def test_only_a_training_s_own_tail_is_cut_off(tmp_path, tail):
     fit(epochs=2, checkpoints=tmp_path)
     assert [line["step"] for line in lines_of(path)] == [*range(1, 11)]
     assert (tmp_path / "metrics.1.jsonl").read_text() == text
+
+
+@pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="no disk that is always full")
+def test_a_log_that_cannot_be_written_is_named_and_the_training_saved(tmp_path):
+    full = tmp_path / "log.jsonl"
+    full.symlink_to("/dev/full")
+    options = {"epochs": 3, "save_every": 100, "evaluate": mean_square}
+    with pytest.raises(OSError, match=r"No space left on device: .*log\.jsonl") as caught:
+        fit(checkpoints=tmp_path / "a", log_file=full, **options)
+    (note,) = caught.value.__notes__
+    made, saved = map(int, re.findall(r"\d+", note))
+    assert 0 < made == saved
+    with pytest.raises(OSError, match=r"No space left on device: .*log\.jsonl"):
+        fit(epochs=3, log_file=full)
+    full.unlink()
+    resumed, whole = fit(checkpoints=tmp_path / "a", log_file=full, **options)
+    state, history = fit(epochs=3, evaluate=mean_square, log_file=tmp_path / "whole.jsonl")
+    assert bits(resumed) == bits(state)
+    assert told(whole) == told(history)
+    assert without_seconds(lines_of(full)) == without_seconds(lines_of(tmp_path / "whole.jsonl"))

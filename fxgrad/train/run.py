@@ -249,12 +249,18 @@ class Run:
         )
 
     def _finish(self) -> None:
-        if not self._is_lost and not self.signals.is_reached:
+        is_cut_short = self._is_lost or self.signals.is_reached or self.logs.failure is not None
+        if not is_cut_short:
             self._evaluate()
         if self.saves.are_wanted:
             self._save()
             self.saves.wait()
             self.clock.lap("saving")
+        if failure := self.logs.failure:
+            failure.add_note(
+                f"Steps are made up to {self.step}, saved up to {self.saves.last_step}."
+            )
+            raise failure
         if self.signals.received is not None:
             raise Interrupted(self.saves.last_step, self.signals.received)
         stopped = f"stopped after step {self.step}: {self.stopped}; " if self.stopped else ""
@@ -267,4 +273,5 @@ class Run:
         return self.timetable.is_over(self.step, self.epoch) or self._is_told_to_end()
 
     def _is_told_to_end(self) -> bool:
-        return self.stopped is not None or self.signals.reached(self.step)
+        is_stopped = self.stopped is not None or self.logs.failure is not None
+        return is_stopped or self.signals.reached(self.step)
