@@ -33,10 +33,14 @@ def loss(params, batch):
 def train_to(last_step, folder):
     step = train.make_step(loss, optimizer, mode="static", donate=True)
     state, made = train.TrainState.create(init(SEED.key("init")), optimizer), 0
-    with train.Checkpoints(folder) as checkpoints, (folder / "metrics.jsonl").open("a") as log:
+    with train.Checkpoints(folder) as checkpoints, (folder / "metrics.jsonl").open("a+") as log:
         if checkpoints.steps():
             restored = checkpoints.restore(state)
             state, made = restored.state, restored.step
+        log.seek(0)
+        for _ in range(made):
+            log.readline()
+        log.truncate(log.tell())  # a run that was killed has logged more than it has saved
         kept = []
         while made < last_step:
             epoch, place = divmod(made, len(batches))
@@ -47,6 +51,7 @@ def train_to(last_step, folder):
                 if made % 20 == 0 or made == last_step:
                     for number, found in enumerate(jax.device_get(kept), made - len(kept) + 1):
                         print(json.dumps({"step": number, "loss": float(found["loss"])}), file=log)
+                    log.flush()  # what is saved is logged
                     checkpoints.save(state, step=made, metrics={"loss": float(metrics["loss"])})
                     kept = []
                 if made == last_step:

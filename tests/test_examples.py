@@ -1,5 +1,6 @@
 """The examples run from top to bottom; each ends in its own asserts."""
 
+import json
 import os
 import re
 import runpy
@@ -10,6 +11,8 @@ from pathlib import Path
 import jax
 import pytest
 
+from fxgrad import train
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
@@ -19,6 +22,28 @@ def test_an_example_runs_alone(name, tmp_path, monkeypatch, capsys):
     with jax.numpy_dtype_promotion("standard"):
         runpy.run_path(os.fspath(EXAMPLES / name), run_name="__main__")
     assert capsys.readouterr().out
+
+
+def test_the_log_of_the_loop_by_hand_has_each_step_once_whenever_it_is_killed(
+    tmp_path, monkeypatch
+):
+    logged = []
+    save = train.Checkpoints.save
+
+    def saving(checkpoints, state, *, step, **facts):
+        logged.append((step, len((checkpoints.folder / "metrics.jsonl").read_text().splitlines())))
+        save(checkpoints, state, step=step, **facts)
+
+    with jax.numpy_dtype_promotion("standard"):
+        train_to = runpy.run_path(os.fspath(EXAMPLES / "loop.py"))["train_to"]
+        monkeypatch.setattr(train.Checkpoints, "save", saving)
+        train_to(30, tmp_path)
+        log = tmp_path / "metrics.jsonl"
+        log.write_text(log.read_text() + '{"step": 31, "loss": 1.0}\n{"step": 3')
+        train_to(40, tmp_path)
+    assert logged == [(20, 20), (30, 30), (40, 40)]
+    steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
+    assert steps == [*range(1, 41)]
 
 
 def many(folder, *options):
