@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fxgrad import train
-from fxgrad.errors import CheckpointError, DataError, OptionError, TrainingWarning
+from fxgrad.errors import CheckpointError, DataError, LossError, OptionError, TrainingWarning
 from fxgrad.modes import MODES
 from tests.trainings import DATA, batches, bits, fit, make_step, mean_square, start, told
 
@@ -48,9 +48,14 @@ def test_a_training_ends_by_steps_or_epochs_whichever_is_first(options, steps, e
     ("options", "message"),
     [
         ({}, "not told when to end: write epochs=10"),
-        ({"steps": 0}, "write steps=1 or more"),
-        ({"epochs": 1, "evaluate_every": 0}, "write evaluate_every=1"),
-        ({"epochs": 1, "save_every": -1}, "write save_every=1"),
+        ({"steps": 0}, "steps=1 or more"),
+        ({"epochs": 1, "evaluate_every": 0}, "evaluate_every=1 or more"),
+        ({"epochs": 1, "save_every": -1}, "save_every=1 or more"),
+        ({"steps": 2.5}, r"steps=2.5: write a whole number"),
+        ({"epochs": 1.5}, r"epochs=1.5: write a whole number"),
+        ({"steps": True}, "steps=True: write a whole number"),
+        ({"epochs": 1, "evaluate_every": 3}, "does nothing without evaluate="),
+        ({"epochs": 1, "save_every": 3}, "does nothing without checkpoints="),
         ({"epochs": 1, "on_nonfinite": "skp"}, "write 'warn', 'skip', 'stop', 'raise'"),
     ],
 )
@@ -97,15 +102,17 @@ def test_the_seconds_of_a_training_sum_to_the_whole():
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("options", [{"save_every": 3, "evaluate_every": 4}, {}])
-def test_a_resumed_training_has_the_bits_of_one_that_never_stopped(tmp_path, mode, options):
+@pytest.mark.parametrize(
+    ("options", "saving"), [({"evaluate_every": 4}, {"save_every": 3}), ({}, {})]
+)
+def test_a_resumed_training_has_the_bits_of_one_that_never_stopped(tmp_path, mode, options, saving):
     options = {"epochs": 3, "evaluate": mean_square, **options}
     step = make_step(mode)
     state, history = fit(step, **options)
     for stop in (4, 5, 14):
-        folder = tmp_path / str(stop)
-        fit(step, checkpoints=folder, callbacks=[StopsAt(stop)], **options)
-        resumed, whole = fit(step, checkpoints=folder, **options)
+        saving = {**saving, "checkpoints": tmp_path / str(stop)}
+        fit(step, callbacks=[StopsAt(stop)], **saving, **options)
+        resumed, whole = fit(step, **saving, **options)
         assert bits(resumed) == bits(state)
         # A run that is stopped evaluates its end.
         assert whole.evaluation_steps == tuple(sorted({*history.evaluation_steps, stop}))
@@ -245,6 +252,25 @@ def test_any_step_and_any_state_will_do(tmp_path):
     assert bits(again) == bits(state)
 
 
+def test_metrics_may_be_plain_numbers():
+    def step(state, batch):
+        return state + 1, {"loss": 1 / (state + 1), "count": state}
+
+    state, history = train.fit(step, 0, [1, 2, 3], epochs=2, progress=False)
+    assert state == 6
+    assert history.metrics["loss"].tolist() == [1 / n for n in range(1, 7)]
+    assert history.metrics["count"].tolist() == [*range(6)]
+
+
+@pytest.mark.parametrize("name", ["step", "epoch", "seconds", "evaluation"])
+def test_a_metric_named_like_a_field_of_the_log_is_refused(name):
+    def step(state, batch):
+        return state, {"loss": 1.0, name: 2.0}
+
+    with pytest.raises(LossError, match="have names that the log needs"):
+        train.fit(step, 0, [1], epochs=1, progress=False)
+
+
 def test_a_step_may_give_its_old_state_away(tmp_path):
     step = make_step(donate=True)
     with warnings.catch_warnings():
@@ -273,3 +299,58 @@ def test_a_history_is_plain_values(tmp_path):
     assert plain["evaluation_steps"] == [5]
     assert np.isclose(sum(plain["time"].values()), history.time.total)
     assert "5 steps, 1 epochs" in repr(history)
+
+
+def test_a_run_may_tell_of_other_metrics_than_the_run_before_it(tmp_path):
+    """NaN in the history where a step told of none; in the log and in the means nothing."""
+    plain, telling = make_step(), make_step(gradient_norm=True)
+    fit(plain, epochs=1, checkpoints=tmp_path)
+    fit(telling, epochs=2, checkpoints=tmp_path)
+    (tmp_path / "metrics.jsonl").unlink()
+    state, history = fit(plain, steps=13, checkpoints=tmp_path)
+    assert bits(state) == bits(fit(plain, steps=13)[0])
+    norms = history.metrics["gradient_norm"]
+    assert np.isnan(norms).tolist() == [True] * 5 + [False] * 5 + [True] * 3
+    assert not np.isnan(history.metrics["loss"]).any()
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [*range(1, 14)]
+    assert [line.get("gradient_norm") for line in lines] == [
+        None if np.isnan(norm) else norm for norm in norms
+    ]
+
+
+def test_steps_of_a_run_that_could_not_skip_count_as_made(tmp_path):
+    fit(steps=8, checkpoints=tmp_path, on_nonfinite="stop")
+    recorded = []
+
+    class Hears:
+        def on_epoch_end(self, training, means):
+            recorded.append(means)
+
+    skipping = make_step(skip_nonfinite=True)
+    options = {"checkpoints": tmp_path, "on_nonfinite": "skip", "callbacks": [Hears()]}
+    _, history = fit(skipping, epochs=2, **options)
+    assert recorded[0]["skipped"] == 0
+    assert recorded[0]["loss"] == history.metrics["loss"][5:].mean()
+
+
+@pytest.mark.parametrize("given", [str, train.Checkpoints])
+def test_a_second_training_in_a_folder_makes_no_step_and_touches_nothing(tmp_path, given):
+    fit(steps=3, checkpoints=tmp_path)
+    second = make_step()
+    with train.Checkpoints(tmp_path):
+        before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+        with pytest.raises(CheckpointError, match="is being written by"):
+            fit(second, epochs=2, checkpoints=given(tmp_path))
+        assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+    assert second.stats().calls == 0
+
+
+def test_checkpoints_are_closed_after_a_training_if_it_opened_them(tmp_path):
+    checkpoints = train.Checkpoints(tmp_path, keep_last=3)
+    fit(steps=3, checkpoints=checkpoints)
+    fit(steps=4, checkpoints=train.Checkpoints(tmp_path))
+    with checkpoints:
+        fit(steps=5, checkpoints=checkpoints)
+        with pytest.raises(CheckpointError, match="is being written by"):
+            fit(steps=6, checkpoints=tmp_path)

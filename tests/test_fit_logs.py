@@ -2,13 +2,15 @@
 
 import json
 import math
+import pathlib
+import re
 import sys
 
 import jax.numpy as jnp
 import pytest
 
 from fxgrad.errors import MissingExtraError
-from tests.trainings import fit, make_step, mean_square
+from tests.trainings import batches, bits, fit, make_step, mean_square, told
 
 
 def lines_of(path):
@@ -103,3 +105,60 @@ def test_lines_are_few_however_many_the_epochs(capsys):
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) <= 102
     assert lines[-2].startswith("train epoch 450/450")
+
+
+def test_going_on_takes_no_other_file_s_place(tmp_path):
+    notes = tmp_path / "notes.txt"
+    for text in ("my notes\n" * 1000, "a line without an end", "[1]\n", '{"step": 1}\n'):
+        fit(steps=3, checkpoints=tmp_path / str(len(text)))
+        notes.write_text(text)
+        fit(steps=4, checkpoints=tmp_path / str(len(text)), log_file=notes)
+        assert [line["step"] for line in lines_of(notes)] == [1, 2, 3, 4]
+        (kept,) = (p for p in tmp_path.glob("notes.*.txt") if p.read_text() == text)
+        kept.unlink()
+        notes.unlink()
+
+
+def test_going_on_takes_no_other_training_s_log(tmp_path):
+    log, whole = tmp_path / "log.jsonl", tmp_path / "whole.jsonl"
+    a = {"checkpoints": tmp_path / "a", "log_file": log}
+    fit(steps=3, **a)
+    fit(data=batches(seed=4), steps=6, checkpoints=tmp_path / "b", log_file=log)
+    others = log.read_bytes()
+    fit(steps=6, **a)
+    fit(steps=6, log_file=whole)
+    assert without_seconds(lines_of(log)) == without_seconds(lines_of(whole))
+    assert others in {p.read_bytes() for p in tmp_path.glob("log.*.jsonl")}
+
+
+@pytest.mark.parametrize(
+    "tail", ["notes\n", '{"step": 2, "epoch": 1, "loss": 1.0}\n', '{"loss": 1.0}\n', "notes"]
+)
+def test_only_a_training_s_own_tail_is_cut_off(tmp_path, tail):
+    fit(epochs=1, checkpoints=tmp_path)
+    path = tmp_path / "metrics.jsonl"
+    text = path.read_text() + tail
+    path.write_text(text)
+    fit(epochs=2, checkpoints=tmp_path)
+    assert [line["step"] for line in lines_of(path)] == [*range(1, 11)]
+    assert (tmp_path / "metrics.1.jsonl").read_text() == text
+
+
+@pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="no disk that is always full")
+def test_a_log_that_cannot_be_written_is_named_and_the_training_saved(tmp_path):
+    full = tmp_path / "log.jsonl"
+    full.symlink_to("/dev/full")
+    options = {"epochs": 3, "save_every": 100, "evaluate": mean_square}
+    with pytest.raises(OSError, match=r"No space left on device: .*log\.jsonl") as caught:
+        fit(checkpoints=tmp_path / "a", log_file=full, **options)
+    (note,) = caught.value.__notes__
+    made, saved = map(int, re.findall(r"\d+", note))
+    assert 0 < made == saved
+    with pytest.raises(OSError, match=r"No space left on device: .*log\.jsonl"):
+        fit(epochs=3, log_file=full)
+    full.unlink()
+    resumed, whole = fit(checkpoints=tmp_path / "a", log_file=full, **options)
+    state, history = fit(epochs=3, evaluate=mean_square, log_file=tmp_path / "whole.jsonl")
+    assert bits(resumed) == bits(state)
+    assert told(whole) == told(history)
+    assert without_seconds(lines_of(full)) == without_seconds(lines_of(tmp_path / "whole.jsonl"))

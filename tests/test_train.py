@@ -251,7 +251,7 @@ def test_no_batches_is_an_error():
 
 
 def test_no_epochs_is_an_error():
-    with pytest.raises(ValueError, match="at least 1 epoch"):
+    with pytest.raises(ValueError, match="epochs=1 or more"):
         fitted([DATA], epochs=0)
 
 

@@ -5,8 +5,9 @@ What a step holds is in `manifest`, how it comes in `writing`, how it is read in
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -186,6 +187,19 @@ class Checkpoints:
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.close()
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[Self]:
+        """Have the folder's lock within a ``with``; after it, only if it was had before.
+
+        Raises:
+          CheckpointError: another writer has the folder, or a save failed.
+        """
+        if self._writer is not None:
+            yield self
+        else:
+            with self:
+                yield self
 
     def _open_writer(self) -> Writer:
         if self._writer is None:

@@ -17,7 +17,8 @@ class TrainHistory:
 
     Attributes:
       metrics: each scalar metric of the step, by name, with one value for each step; float64
-        [steps]. ``metrics["loss"]`` is always there.
+        [steps]. ``metrics["loss"]`` is always there; where the steps of one run did not tell of a
+        metric that those of another do, it is NaN.
       evaluations: what each evaluation gave.
       evaluation_steps: how many steps had been made at each evaluation.
       epoch_seconds: the seconds of each epoch, evaluations and checkpoints not counted.

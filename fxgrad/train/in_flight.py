@@ -19,6 +19,7 @@ _LOOK_EVERY: Final = 32
 _LOOK_EVERY_WITH_BATCHES: Final = 16  # a batch that is no longer needed may be large
 _MOST: Final = 64
 _SECONDS: Final = 0.2
+_OF_THE_LOG: Final = ("step", "epoch", "seconds", "evaluation")
 
 
 class Made(NamedTuple):
@@ -54,12 +55,13 @@ class InFlight:
         """One more step was made.
 
         Raises:
-          LossError: the metrics are not the same scalars as before, or there is no ``loss``.
+          LossError: the metrics are not the same scalars as before, there is no ``loss``, or
+            one has a name of the log's own.
         """
         if [*metrics] != self._names:
             self._check_names(metrics)
         for name, value in metrics.items():
-            if getattr(value, "shape", None) != ():
+            if getattr(value, "shape", None) != () and not isinstance(value, float | int):
                 raise LossError(
                     f"the metric {name!r} is not a scalar, so it has no place in a history: reduce "
                     "it, with jax.numpy.mean for example, or leave it out."
@@ -98,6 +100,8 @@ class InFlight:
     def _check_names(self, metrics: Mapping[str, Any]) -> None:
         if "loss" not in metrics:
             raise LossError(f"the step's metrics have no 'loss', only {[*metrics]}.")
+        if taken := [name for name in metrics if name in _OF_THE_LOG]:
+            raise LossError(f"the metrics {taken} have names that the log needs: rename them.")
         if self._names and {*self._names} != {*metrics}:
             raise LossError(f"the metrics were {self._names} and are now {[*metrics]}.")
         if not self._names:

@@ -7,9 +7,11 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from fxgrad.train.recording import Entry
+
+_BEGINNING: Final = b'{"step": '
 
 
 class LogFile:
@@ -23,31 +25,29 @@ class LogFile:
     def __init__(self, path: Path, recorded: Iterable[Entry] = ()) -> None:
         """Open the log of a training of which `recorded` is already made.
 
-        Lines of steps that are not among these, and a half-written last one, are cut off; lines
-        that the file lacks are written. The log of a training that begins anew takes no other's
-        place: an older file is renamed, to ``metrics.1.jsonl`` for example.
+        What follows these in the training's own log, and a half-written last line, is cut off;
+        lines that the file lacks are written. No other file is taken: the log of another training,
+        which told of other values, or of one that begins anew, or whatever else has the name, is
+        renamed, to ``metrics.1.jsonl`` for example.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         missing = list(recorded)
-        if missing:
-            _cut(path, _agreeing(path, missing))
-        elif path.exists() and path.stat().st_size:
-            path.rename(_free_name(path))
+        if path.exists() and path.stat().st_size:
+            own = _own_bytes(path, missing) if missing else None
+            if own is None:
+                path.rename(_free_name(path))
+            else:
+                _cut(path, own)
         self._file = path.open("a", encoding="utf-8")
         for entry in missing:
             self.write(entry)
 
     def write(self, entry: Entry, seconds: float | None = None) -> None:
         """Add a line."""
-        line: dict[str, Any] = {"step": entry.step, "epoch": entry.epoch}
-        line.update({"evaluation": _plain(entry.metrics)} if entry.is_evaluation else entry.metrics)
+        line = _line(entry)
         if seconds is not None:
             line["seconds"] = round(seconds, 3)
-        try:
-            text = json.dumps(line, allow_nan=False)
-        except ValueError:
-            text = json.dumps(_plain(line))
-        self._file.write(text + "\n")
+        self._file.write(json.dumps(line, allow_nan=False) + "\n")
 
     def flush(self) -> None:
         """Hand all lines to the system, so that they outlive this process."""
@@ -63,40 +63,67 @@ class LogFile:
         self._file.close()
 
 
-def _agreeing(path: Path, entries: list[Entry]) -> int:
-    """The bytes of `path` that tell of the first `entries`, which are taken from the list."""
-    size, found = 0, 0
-    if path.exists():
-        with path.open("rb") as file:
-            for line in file:
-                if found == len(entries) or not _tells_of(line, entries[found]):
-                    break
+def _own_bytes(path: Path, entries: list[Entry]) -> int | None:
+    """How much of `path` tells of the first `entries`, which are taken from the list.
+
+    None if the file holds what this training has not written.
+    """
+    size, found, last = 0, 0, entries[-1].step
+    with path.open("rb") as file:
+        for line in file:
+            if found == len(entries):
+                if not _follows(line, last):
+                    return None
+            elif _tells_of(line, entries[found]):
                 size, found = size + len(line), found + 1
+            elif _begins(line, entries[found]):
+                break  # half-written, and so the last
+            else:
+                return None
     del entries[:found]
     return size
 
 
+def _line(entry: Entry) -> dict[str, Any]:
+    """What the log says of an entry, but for the seconds."""
+    told = _plain(entry.metrics)
+    own = {"step": entry.step, "epoch": entry.epoch}
+    return {**own, "evaluation": told} if entry.is_evaluation else {**own, **told}
+
+
 def _tells_of(line: bytes, entry: Entry) -> bool:
+    found = _parsed(line)
+    return found is not None and {n: v for n, v in found.items() if n != "seconds"} == _line(entry)
+
+
+def _follows(line: bytes, step: int) -> bool:
+    """Whether a line, or what is there of it, tells of what came after `step` steps."""
+    found = _parsed(line)
+    if found is None:
+        return not line.endswith(b"\n") and _BEGINNING.startswith(line[: len(_BEGINNING)])
+    return isinstance(found.get("step"), int) and found["step"] >= step
+
+
+def _begins(line: bytes, entry: Entry) -> bool:
+    """Whether a line that has no end is the beginning of the one that tells of `entry`."""
+    text = json.dumps(_line(entry)).encode()[:-1]
+    return not line.endswith(b"\n") and text.startswith(line[: len(text)])
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    if not line.endswith(b"\n"):
+        return None
     try:
         found = json.loads(line)
     except ValueError:
-        return False
-    if not line.endswith(b"\n") or not isinstance(found, dict):
-        return False
-    metrics = found.get("evaluation") if entry.is_evaluation else found
-    named = isinstance(metrics, dict) and entry.metrics.keys() <= metrics.keys()
-    return (
-        named
-        and found.get("step") == entry.step
-        and ("evaluation" in found) == (entry.is_evaluation)
-    )
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _cut(path: Path, size: int) -> None:
-    if path.exists():
-        with path.open("rb+") as file:
-            file.truncate(size)
-            os.fsync(file.fileno())
+    with path.open("rb+") as file:
+        file.truncate(size)
+        os.fsync(file.fileno())
 
 
 def _free_name(path: Path) -> Path:

@@ -65,7 +65,8 @@ def fit(
       evaluate_every: call it after every so many steps, and not after each epoch.
       callbacks: objects with some of the methods ``on_start``, ``on_step_end``, ``on_metrics``,
         ``on_evaluation``, ``on_epoch_end``, ``on_save``, ``on_end``; see `callbacks` in the guide.
-      checkpoints: a `Checkpoints`, or its folder. The state, the place in the data, the history and
+      checkpoints: a `Checkpoints`, or its folder, which is this training's alone until it ends, and
+        open afterwards only if it was before. The state, the place in the data, the history and
         the callbacks' states are saved after each epoch and at the end. A training whose folder has
         a checkpoint goes on from there, to the same bits as one that never stopped. SIGTERM and
         SIGINT end the step, save, and raise `Interrupted`.
@@ -89,24 +90,28 @@ def fit(
       CheckpointError: the checkpoint to go on from does not fit, or was made with other data.
       DataError: there are no batches, or `batches` can be read only once and has to be again.
       Interrupted: SIGTERM or SIGINT came, and all is saved. Exit code 75.
-      LossError: the metrics are not the same scalars at each step, or `evaluate` returns no dict.
+      LossError: the metrics are not the same scalars at each step, or are named like a field of the
+        log; or `evaluate` returns no dict.
       MissingExtraError: `tensorboard` without tensorboardX.
       NonFiniteError: a loss is not finite, with ``on_nonfinite="raise"``; or the training has ended
         and no state of it was worth a checkpoint.
-      OptionError: an option makes no sense, or no end is given.
+      OptionError: an option makes no sense or does nothing, or no end is given.
 
     Warns:
       TrainingWarning: the mean loss of an epoch is not finite, steps were skipped, or a bad state
         was not saved.
     """
     timetable = Timetable(epochs, steps, evaluate_every, save_every)
+    timetable.check_used(evaluates=evaluate is not None, saves=checkpoints is not None)
     check_batches(batches, epochs)
     heard = Callbacks(callbacks)
     is_first = jax.process_index() == 0
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(Signals(enabled=checkpoints is not None))
         if isinstance(checkpoints, str | os.PathLike):
-            checkpoints = stack.enter_context(Checkpoints(checkpoints))
+            checkpoints = Checkpoints(checkpoints)
+        if checkpoints is not None:  # before anything is read that another may be writing
+            stack.enter_context(checkpoints.held())
         saves = Saves(checkpoints)
         found = saves.find(state, batches, resume=resume)
         recording = Recording.from_record(found.recording) if found else Recording()

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import bisect
-from array import array
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from fxgrad.train.clock import TimeSpent
 from fxgrad.train.history import TrainHistory
+from fxgrad.train.metrics import Metrics, packed, unpacked
 
 
 class Entry(NamedTuple):
@@ -34,7 +31,7 @@ class Recording:
     """Metrics and evaluations in the order in which they came.
 
     Attributes:
-      metrics: name -> a value for each step.
+      metrics: what each step told.
       evaluations: what each evaluation gave.
       evaluation_steps: the number of steps made before each.
       epoch_ends: the number of steps made by the end of each epoch.
@@ -42,7 +39,7 @@ class Recording:
     """
 
     def __init__(self) -> None:
-        self.metrics: dict[str, array[float]] = {}
+        self.metrics = Metrics()
         self.evaluations: list[dict[str, float]] = []
         self.evaluation_steps: list[int] = []
         self.epoch_ends: list[int] = []
@@ -51,7 +48,7 @@ class Recording:
     @property
     def steps(self) -> int:
         """How many steps are recorded."""
-        return len(self.metrics.get("loss", ()))
+        return len(self.metrics)
 
     @property
     def epoch_start(self) -> int:
@@ -60,8 +57,7 @@ class Recording:
 
     def add_step(self, metrics: Mapping[str, float]) -> Entry:
         """Record the metrics of one more step."""
-        for name, value in metrics.items():
-            self.metrics.setdefault(name, array("d")).append(value)
+        self.metrics.add(metrics)
         return self._entry(self.steps, metrics, is_evaluation=False)
 
     def add_evaluation(self, step: int, evaluation: dict[str, float]) -> Entry:
@@ -79,14 +75,8 @@ class Recording:
         return self.evaluations[-1] if self.has_evaluation_at(step) else {}
 
     def means(self, since: int) -> dict[str, float]:
-        """The mean of each metric over the steps from number `since` on, skipped ones left out."""
-        skipped = np.array(self.metrics.get("skipped", ())[since:], bool)
-        means = {}
-        for name, values in self.metrics.items():
-            recent = np.array(values[since:])
-            counted = recent if name == "skipped" or not skipped.any() else recent[~skipped]
-            means[name] = float(counted.mean()) if counted.size else float("nan")
-        return means
+        """The mean of each metric over the steps from number `since` on; see `Metrics.means`."""
+        return self.metrics.means(since)
 
     def recent_means(self, every: int | None) -> dict[str, float]:
         """The means of the last `every` steps, or of the last epoch that has any."""
@@ -97,7 +87,7 @@ class Recording:
 
     def last(self) -> dict[str, float]:
         """The metrics of the last step; nothing before the first."""
-        return {name: values[-1] for name, values in self.metrics.items()}
+        return self.metrics.last()
 
     def end_epoch(self, seconds: float) -> int:
         """Record that an epoch has ended after so many seconds; returns its number of steps."""
@@ -109,8 +99,7 @@ class Recording:
     def entries(self) -> Iterator[Entry]:
         """All that is recorded, in its order."""
         evaluations = list(zip(self.evaluation_steps, self.evaluations, strict=True))
-        for step in range(1, self.steps + 1):
-            metrics = {name: values[step - 1] for name, values in self.metrics.items()}
+        for step, metrics in enumerate(self.metrics, 1):
             yield self._entry(step, metrics, is_evaluation=False)
             while evaluations and evaluations[0][0] == step:
                 yield self._entry(*evaluations.pop(0), is_evaluation=True)
@@ -118,7 +107,7 @@ class Recording:
     def history(self, time: TimeSpent, stopped: str | None) -> TrainHistory:
         """The history so far."""
         return TrainHistory(
-            metrics={name: np.array(values) for name, values in self.metrics.items()},
+            metrics=self.metrics.by_name(),
             evaluations=tuple(self.evaluations),
             evaluation_steps=tuple(self.evaluation_steps),
             epoch_seconds=tuple(self.epoch_seconds),
@@ -130,9 +119,9 @@ class Recording:
         """The recording as JSON can hold it, bit for bit, values that are not finite included."""
         names = sorted({name for evaluation in self.evaluations for name in evaluation})
         return {
-            "metrics": {name: _packed(values) for name, values in self.metrics.items()},
+            "metrics": self.metrics.to_record(),
             "evaluations": {
-                name: _packed([e.get(name, float("nan")) for e in self.evaluations])
+                name: packed([e.get(name, float("nan")) for e in self.evaluations])
                 for name in names
             },
             "evaluated": [[name for name in names if name in e] for e in self.evaluations],
@@ -145,8 +134,8 @@ class Recording:
     def from_record(cls, record: Mapping[str, Any]) -> Recording:
         """The recording that `to_record` told of."""
         made = cls()
-        made.metrics = {name: _unpacked(packed) for name, packed in record["metrics"].items()}
-        values = {name: _unpacked(packed) for name, packed in record["evaluations"].items()}
+        made.metrics = Metrics.from_record(record["metrics"])
+        values = {name: unpacked(floats) for name, floats in record["evaluations"].items()}
         made.evaluations = [
             {name: values[name][i] for name in names} for i, names in enumerate(record["evaluated"])
         ]
@@ -158,18 +147,3 @@ class Recording:
     def _entry(self, step: int, metrics: Mapping[str, float], *, is_evaluation: bool) -> Entry:
         epoch = bisect.bisect_left(self.epoch_ends, step) + 1
         return Entry(step, epoch, metrics, is_evaluation)
-
-
-def _packed(values: Any) -> dict[str, str]:
-    """Floats as base64: half as long where float32 holds all of them exactly."""
-    wide = np.asarray(values, "<f8")
-    with np.errstate(over="ignore", invalid="ignore"):
-        narrow = wide.astype("<f4")
-        exact = narrow.astype("<f8").tobytes() == wide.tobytes()
-    kept = narrow if exact else wide
-    return {"dtype": kept.dtype.str, "base64": base64.b64encode(kept.tobytes()).decode()}
-
-
-def _unpacked(packed: Mapping[str, str]) -> array[float]:
-    values = np.frombuffer(base64.b64decode(packed["base64"]), np.dtype(packed["dtype"]))
-    return array("d", values.astype("<f8").tobytes())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from fxgrad.data.source import AnySource, batches_from, close, fingerprint_of, position_of
@@ -27,6 +28,7 @@ from fxgrad.train.timetable import Timetable, check_has_batches, count_batches
 StepFunction = Callable[[Any, Any], tuple[Any, Mapping[str, Any]]]
 
 _NO_MORE: Final = object()
+_ABANDONED: Final = object()
 
 
 @dataclass(eq=False)
@@ -110,10 +112,11 @@ class Run:
             while has_more and not self._is_ended():
                 has_more = self._make_steps(iterator)
                 self._read(self.in_flight.take_all())
-                place.position = position_of(iterator, place.batches)
                 if has_more and not self._is_told_to_end():
                     self._evaluate_within_epoch()
                     self._save_within_epoch()
+            if self.signals.is_reached and self.saves.are_wanted:
+                self._save()  # before the source, which may be late, is waited for
         finally:
             close(iterator)
         is_whole = not has_more or place.batches == count_batches(self.batches)
@@ -125,11 +128,14 @@ class Run:
         clock, in_flight = self.clock, self.in_flight
         hears_steps = self.callbacks.hear("on_step_end")
         until = self.timetable.pause_after(self.step)
+        batch = None
         while self.step < until and not self._is_told_to_end():
-            batch = next(iterator, _NO_MORE)
+            batch = self._next(iterator)
             clock.lap("data")
+            if batch is _ABANDONED:
+                return True
             if batch is _NO_MORE:
-                return False
+                break
             self.state, metrics = self.step_function(self.state, batch)
             now = clock.lap("step")
             self.step += 1
@@ -139,7 +145,15 @@ class Run:
                 self.callbacks.tell("on_step_end", self)
             if in_flight.is_due(now):
                 self._read(in_flight.take(now))
-        return True
+        self.place.position = position_of(iterator, self.place.batches)
+        return batch is not _NO_MORE
+
+    def _next(self, iterator: Iterator[Any]) -> Any:
+        """The next batch, or why there is none; a signal leaves it to the next run."""
+        if not self.signals.may_abandon:
+            return next(iterator, _NO_MORE)
+        self.place.position = position_of(iterator, self.place.batches)
+        return self.signals.unless_received(partial(next, iterator, _NO_MORE), _ABANDONED)
 
     def _read(self, made: Sequence[Made]) -> None:
         """Take in the metrics of steps, which have just been read."""
@@ -199,7 +213,7 @@ class Run:
         if evaluate is None or self.recording.has_evaluation_at(self.step):
             return
         self.clock.lap("other")
-        evaluation = self.signals.unless_received(lambda: floats(evaluate(self.state)))
+        evaluation = self.signals.unless_received(lambda: floats(evaluate(self.state)), None)
         self.clock.lap("evaluation")
         self.clock.compiled("evaluation")
         if evaluation is None:
@@ -244,7 +258,8 @@ class Run:
         )
 
     def _finish(self) -> None:
-        if not self._is_lost and not self.signals.is_reached:
+        is_cut_short = self._is_lost or self.signals.is_reached or self.logs.failure is not None
+        if not is_cut_short:
             self._evaluate()
         if self.saves.are_wanted:
             self._save()
@@ -253,6 +268,11 @@ class Run:
             is_left = self.stopped or self.signals.is_reached
             if self.step and not self.saves.last_step and not is_left:
                 self.nonfinite.refuse_to_end_unsaved(self.step)
+        if failure := self.logs.failure:
+            failure.add_note(
+                f"Steps are made up to {self.step}, saved up to {self.saves.last_step}."
+            )
+            raise failure
         if self.signals.received is not None:
             raise Interrupted(self.saves.last_step, self.signals.received)
         stopped = f"stopped after step {self.step}: {self.stopped}; " if self.stopped else ""
@@ -265,4 +285,5 @@ class Run:
         return self.timetable.is_over(self.step, self.epoch) or self._is_told_to_end()
 
     def _is_told_to_end(self) -> bool:
-        return self.stopped is not None or self.signals.reached(self.step)
+        is_stopped = self.stopped is not None or self.logs.failure is not None
+        return is_stopped or self.signals.reached(self.step)

@@ -16,8 +16,10 @@ import jax
 from jax.experimental import multihost_utils
 
 T = TypeVar("T")
+U = TypeVar("U")
 INTERRUPTED: Final = 75  # EX_TEMPFAIL of sysexits.h: try again later
 _HEARD: Final = (signal.SIGTERM, signal.SIGINT)
+_AGAIN_SECONDS: Final = 1.0  # enough for what the work does on its way out
 
 
 class Interrupted(SystemExit):
@@ -40,7 +42,10 @@ class Interrupted(SystemExit):
 
 
 class _AbandonedError(BaseException):
-    """Ends work from within a signal's handler; no ``except Exception`` shall keep it."""
+    """Ends work from within a signal's handler; no ``except Exception`` shall keep it.
+
+    A bare ``except`` can, and so does a callback of the garbage collector, which happens to run.
+    """
 
 
 class Signals:
@@ -81,22 +86,36 @@ class Signals:
         for number, before in self._before.items():
             signal.signal(number, signal.SIG_DFL if before is None else before)
 
-    def unless_received(self, work: Callable[[], T]) -> T | None:
-        """What `work` returns, or None: a signal ends it at once, since the next run will do it.
+    @property
+    def may_abandon(self) -> bool:
+        """Whether a signal ends the work of `unless_received`; no, if others would wait for it."""
+        return self._enabled and not self._together
 
-        On several processes no signal ends it, for the others would wait for this one.
+    def unless_received(self, work: Callable[[], T], otherwise: U) -> T | U:
+        """What `work` returns; `otherwise` if a signal came before it had returned.
+
+        The signal ends the work, by an exception that is raised again each second for as long as
+        something in the work keeps it. What such work returns or raises may come of the signal, so
+        that counts for nothing: the next run does the work again.
         """
-        if self._together:
+        if not self.may_abandon:
             return work()
+        found: T | U = otherwise
         try:
-            self._abandons = self._enabled
+            self._abandons = self.received is None
             try:
-                return None if self.received else work()
+                if self._abandons:
+                    found = work()
             finally:
                 self._abandons = False
-        except _AbandonedError:
+        except (Exception, _AbandonedError):
             self._abandons = False
-            return None
+            if self.received is None:
+                raise
+        finally:
+            if signal.SIGALRM in self._before:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        return otherwise if self.received else found
 
     def reached(self, step: int) -> bool:
         """Whether the training ends after `step` steps; on every process the same answer."""
@@ -110,8 +129,19 @@ class Signals:
     def _hear(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.received == signal.SIGINT.name:
             raise KeyboardInterrupt
-        self.received = signal.Signals(number).name
+        if number in _HEARD:
+            self.received = signal.Signals(number).name
         if self._abandons:
+            self._raise_again_later()
             raise _AbandonedError
         if self._together:
             os.kill(os.getpid(), signal.SIGTERM)
+
+    def _raise_again_later(self) -> None:
+        """Have the alarm call `_hear`, unless the program uses the alarm for itself."""
+        if signal.SIGALRM not in self._before:
+            is_free = signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+            if not is_free or any(signal.getitimer(signal.ITIMER_REAL)):
+                return
+            self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._hear)
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)

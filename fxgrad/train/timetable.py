@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sized
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Final
 
 from fxgrad.data.source import AnySource, reads_once
@@ -27,7 +28,8 @@ class Timetable:
       save_every: steps from one checkpoint to the next; None for the end of each epoch.
 
     Raises:
-      OptionError: one of them is less than 1, or neither `epochs` nor `steps` is given.
+      OptionError: one of them is less than 1 or no whole number, or neither `epochs` nor
+        `steps` is given.
     """
 
     epochs: int | None
@@ -41,6 +43,21 @@ class Timetable:
             _check_count(option, getattr(self, option))
         if self.epochs is None and self.steps is None:
             raise OptionError("fit is not told when to end: write epochs=10.", option="epochs")
+
+    def check_used(self, *, evaluates: bool, saves: bool) -> None:
+        """Refuse a period of what never happens.
+
+        Raises:
+          OptionError: `evaluate_every` without an evaluation, or `save_every` without checkpoints.
+        """
+        for option, other, happens in (
+            ("evaluate_every", "evaluate=…", evaluates),
+            ("save_every", "checkpoints=…", saves),
+        ):
+            every = getattr(self, option)
+            if every is not None and not happens:
+                message = f"{option}={every} does nothing without {other}: pass that too."
+                raise OptionError(message, option=option)
 
     def is_over(self, step: int, epoch: int) -> bool:
         """Whether nothing is left to do after `step` steps, in epoch number `epoch`."""
@@ -78,10 +95,9 @@ def check_epochs(epochs: int | None) -> None:
     """Refuse a training without epochs.
 
     Raises:
-      OptionError: `epochs` is less than 1.
+      OptionError: `epochs` is less than 1 or no whole number.
     """
-    if epochs is not None and epochs < 1:
-        raise OptionError(f"epochs={epochs}: a training has at least 1 epoch.", option="epochs")
+    _check_count("epochs", epochs)
 
 
 def check_has_batches(steps: int, epoch: int) -> None:
@@ -119,5 +135,8 @@ def _is_due(step: int, every: int | None) -> bool:
 
 
 def _check_count(option: str, count: int | None) -> None:
-    if count is not None and count < 1:
-        raise OptionError(f"{option}={count}: write {option}=1 or more.", option=option)
+    if count is None:
+        return
+    if isinstance(count, bool) or not isinstance(count, Integral) or count < 1:
+        message = f"{option}={count!r}: write a whole number, {option}=1 or more."
+        raise OptionError(message, option=option)
