@@ -40,17 +40,19 @@ def save_weights(
       params: a pytree of arrays: the parameters of a Linen or NNX model, or for a model with batch
         statistics ``{"params": params, **state}``.
       layout: ``"flax"`` for names and axes as they are; ``"torch"`` for those of PyTorch's Linear,
-        Conv, ConvTranspose, Embedding and norms, so that ``load_state_dict`` takes the file.
+        Conv, ConvTranspose, Embedding and norms, so that ``load_state_dict`` takes the file; the
+        kernels of attention and recurrent layers stay as they are.
       rename: from the name in that layout to the name in the file: a function, or a dict whose
         keys are names or their beginnings: ``{"Dense_0": "fc1"}``; ``{"": "model"}`` puts one
         before all others.
       transposed: with ``"torch"``, the paths of the layers that are transposed convolutions, which
-        their parameters do not show; those that Linen has named ``ConvTranspose_0`` are known.
+        their parameters do not show, with Linen's ``params`` or without; those that Linen has
+        named ``ConvTranspose_0`` are known.
 
     Raises:
       WeightsError: two arrays would have one name, one has a dtype that the format lacks, or one
-        is spread over other processes.
-      OptionError: `layout` is none.
+        is spread over other processes; or a name in `rename` or `transposed` fits nothing.
+      OptionError: `layout` is none, or `transposed` is a single name.
     """
     file = Path(path)
     arrays: dict[str, np.ndarray] = {}
@@ -87,8 +89,9 @@ def load_weights(
       A tree like `like`.
 
     Raises:
-      WeightsError: the file is damaged, or the first name, shape or dtype that differs.
-      OptionError: `layout` is none.
+      WeightsError: the file is damaged, or the first name, shape or dtype that differs; or as for
+        `save_weights`.
+      OptionError: as for `save_weights`.
     """
     file = Path(path)
     wanted = named_leaves(like, layout, rename, transposed, file)
@@ -101,13 +104,10 @@ def load_weights(
 
 
 def _on_host(named: Named, file: Path) -> np.ndarray:
-    leaf = named.leaf
-    is_array = hasattr(leaf, "shape") and not jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
-    if is_array and getattr(leaf, "is_fully_addressable", True):
-        return np.asarray(leaf)
-    what = "is spread over other processes" if is_array else "is no array of numbers"
-    remedy = "gather it first" if is_array else "leave it out"
-    raise WeightsError(f"{file}: {named.path} {what}: {remedy}.", path=file, name=named.path)
+    if getattr(named.leaf, "is_fully_addressable", True):
+        return np.asarray(named.leaf)
+    message = f"{file}: {named.path} is spread over other processes: gather it first."
+    raise WeightsError(message, path=file, name=named.path)
 
 
 def _check_names(wanted: list[str], arrays: Mapping[str, np.ndarray], file: Path) -> None:
