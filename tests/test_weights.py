@@ -2,6 +2,7 @@
 
 import functools
 import os
+import tracemalloc
 
 import jax
 import jax.numpy as jnp
@@ -228,7 +229,7 @@ class Remembering(nnx.Module):
         self.cell = cell(6, 8, rngs=rngs)
 
     def __call__(self, x):
-        return self.cell(self.cell.initialize_carry(x.shape[:1] + (6,), rngs=nnx.Rngs(0)), x[:, 0])
+        return self.cell(self.cell.initialize_carry((*x.shape[:1], 6), rngs=nnx.Rngs(0)), x[:, 0])
 
 
 OTHERS = {
@@ -333,6 +334,67 @@ def test_dtypes_are_converted_only_on_request(tmp_path):
     train.save_weights(file, {"w": jnp.arange(3, dtype=jnp.bfloat16)})
     loaded = train.load_weights(file, {"w": jnp.zeros(3)}, cast=True)
     assert_same(loaded, {"w": jnp.arange(3, dtype=jnp.float32)})
+
+
+@pytest.mark.parametrize(
+    ("stored", "wanted"),
+    [
+        (np.array([1, -2], np.int64), np.int32),
+        (np.array([1, 200], np.int32), np.uint8),
+        (np.array([True, False]), np.int32),
+        (np.array([1, 200], np.uint8), np.float32),
+        (np.array([1, np.nan, -np.inf], np.float64), np.float16),
+        (np.array([0.5], np.float32), np.complex64),
+    ],
+)
+def test_a_cast_that_loses_nothing_is_done(tmp_path, stored, wanted):
+    file = tmp_path / "weights.safetensors"
+    safetensors.numpy.save_file({"w": stored}, file)
+    loaded = train.load_weights(file, {"w": jnp.zeros(stored.shape, wanted)}, cast=True)
+    assert loaded["w"].dtype == wanted
+    np.testing.assert_array_equal(loaded["w"], stored.astype(wanted))
+
+
+@pytest.mark.parametrize(
+    ("stored", "wanted"),
+    [
+        (np.array([0.5, 1e10, np.nan], np.float32), np.int32),
+        (np.array([1.0], np.float32), np.int32),
+        (np.array([1], np.int32), np.bool_),
+        (np.array([2**24 + 1], np.int32), np.float32),
+        (np.array([2**40], np.int64), np.int32),
+        (np.array([-1], np.int32), np.uint8),
+        (np.array([-1], np.int32), np.uint32),
+        (np.array([2**31], np.uint32), np.int32),
+        (np.array([1e10], np.float32), np.float16),
+        (np.array([1j], np.complex64), np.float32),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Casting complex")
+def test_a_cast_that_loses_values_is_refused(tmp_path, stored, wanted):
+    file = tmp_path / "weights.safetensors"
+    safetensors.numpy.save_file({"w": stored}, file)
+    with pytest.raises(WeightsError, match=r"'w' is \w+, whose values \w+ cannot hold"):
+        train.load_weights(file, {"w": jnp.zeros(stored.shape, wanted)}, cast=True)
+
+
+@pytest.mark.parametrize("layout", ["flax", "torch"])
+@pytest.mark.parametrize("kind", [np.asarray, jnp.asarray])
+def test_one_array_at_a_time_is_held_beside_the_parameters(tmp_path, layout, kind):
+    count, size = 16, 2**20
+    params = {f"w{n}": {"kernel": kind(np.full((512, 512), n, np.float32))} for n in range(count)}
+    like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), params)
+    file = tmp_path / "weights.safetensors"
+    tracemalloc.start()
+    try:
+        train.save_weights(file, params, layout=layout)
+        assert tracemalloc.get_traced_memory()[1] < 3 * size
+        tracemalloc.reset_peak()
+        loaded = train.load_weights(file, like, layout=layout)
+        assert tracemalloc.get_traced_memory()[1] < (count + 4) * size
+    finally:
+        tracemalloc.stop()
+    assert_same(loaded, jax.tree.map(jnp.asarray, params))
 
 
 @pytest.mark.parametrize(
