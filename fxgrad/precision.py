@@ -25,6 +25,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _FORMATS: Final[dict[str, Any]] = {"bf16": jnp.bfloat16, "f16": jnp.float16}
+_NARROW: Final = frozenset(map(jnp.dtype, _FORMATS.values()))
 _PRODUCTS: Final = frozenset(
     ["dot_general", "conv_general_dilated", "ragged_dot", "ragged_dot_general"]
 )
@@ -82,7 +83,7 @@ def in_precision(fun: Callable[P, R], precision: Precision) -> Callable[P, R]:
         raise OptionError(
             f"precision={precision!r} is not available: {problem}", option="precision"
         )
-    products = _Products(_FORMATS[precision])
+    products = _Products(_Lowered(_FORMATS[precision]))
 
     @functools.wraps(fun)
     def lowered(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -92,23 +93,40 @@ def in_precision(fun: Callable[P, R], precision: Precision) -> Callable[P, R]:
     return lowered
 
 
+def summed_in_f32(fun: Callable[P, R]) -> Callable[P, R]:
+    """The same function, whose 16-bit products leave no sum over devices to 16 bits.
+
+    Where the terms of a product lie on several devices, each adds up its own, and the shares are
+    added up after that, in the dtype of the product's result. Here that is float32, and is rounded
+    only then. It is for backward passes: what `in_precision` has lowered is derived into products
+    of 16 bits, among them the gradients of the parameters, whose terms are the rows of the batch.
+
+    Args:
+      fun: any function of JAX arrays. Its results have the dtypes that they have without this.
+    """
+    if why_unavailable():
+        return fun  # and nothing has been lowered
+
+    @functools.wraps(fun)
+    def summed(*args: P.args, **kwargs: P.kwargs) -> R:
+        with intercepting(_Products(_Wide())):
+            return fun(*args, **kwargs)
+
+    return summed
+
+
 @dataclass(frozen=True)
 class _Products:
-    """Binds products in `dtype`, and all else as it is."""
+    """Binds the products that `change` fits by it, and all else as it is."""
 
-    dtype: Any
+    change: _Lowered | _Wide
 
     def __call__(self, primitive: Any, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
-        if primitive.name in _PRODUCTS and _may_be_lowered(inputs, params):
-            return self._product(primitive, inputs, params)
+        if primitive.name in _PRODUCTS and self.change.fits(inputs, params):
+            return self.change.bind(primitive, inputs, params)
         if primitive.name in _HOLDERS:
             params = {name: self._held(value) for name, value in params.items()}
         return primitive.bind(*inputs, **primitive.get_bind_params(params))
-
-    def _product(self, primitive: Any, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
-        rounded = [_converted(x, self.dtype) if _is_f32(x) else x for x in inputs]
-        result = primitive.bind(*rounded, **{**params, "preferred_element_type": None})
-        return _converted(result, jnp.float32)
 
     def _held(self, value: Any) -> Any:
         if is_jaxpr(value):
@@ -120,18 +138,54 @@ class _Products:
     def _jaxpr(self, jaxpr: Any) -> Any:
         """The jaxpr with its products lowered; the same one each time, so that programs are."""
         made = _lowered.setdefault(jaxpr, {})
-        if self.dtype not in made:
-            made[self.dtype] = intercepted_jaxpr(jaxpr, self) if _has_products(jaxpr) else None
-        return jaxpr if made[self.dtype] is None else made[self.dtype]
+        if self.change not in made:
+            made[self.change] = intercepted_jaxpr(jaxpr, self) if _has_products(jaxpr) else None
+        return jaxpr if made[self.change] is None else made[self.change]
 
 
-def _may_be_lowered(inputs: Sequence[Any], params: dict[str, Any]) -> bool:
-    """Whether the operands are float32, and nobody has asked for all of their bits."""
-    asked = params.get("precision")
-    asked = asked if isinstance(asked, tuple) else (asked,)
-    is_plain = all(each in (None, jax.lax.Precision.DEFAULT) for each in asked)
-    wanted = params.get("preferred_element_type")
-    return is_plain and wanted in (None, jnp.float32) and all(map(_is_f32, inputs[:2]))
+@dataclass(frozen=True)
+class _Lowered:
+    """A product of float32 in `dtype`."""
+
+    dtype: Any
+
+    def fits(self, inputs: Sequence[Any], params: dict[str, Any]) -> bool:
+        """Whether the operands are float32, and nobody has asked for all of their bits."""
+        asked = params.get("precision")
+        asked = asked if isinstance(asked, tuple) else (asked,)
+        is_plain = all(each in (None, jax.lax.Precision.DEFAULT) for each in asked)
+        wanted = params.get("preferred_element_type")
+        return is_plain and wanted in (None, jnp.float32) and all(map(_is_f32, inputs[:2]))
+
+    def bind(self, primitive: Any, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
+        """The product of the rounded operands, in float32."""
+        rounded = [_converted(x, self.dtype) if _is_f32(x) else x for x in inputs]
+        result = primitive.bind(*rounded, **{**params, "preferred_element_type": None})
+        return _converted(result, jnp.float32)
+
+
+@dataclass(frozen=True)
+class _Wide:
+    """A product of 16 bits with a result of 32, which is rounded to 16 then."""
+
+    def fits(self, inputs: Sequence[Any], params: dict[str, Any]) -> bool:
+        """Whether both operands and the result have one 16-bit format."""
+        dtypes = {jnp.result_type(x) for x in inputs[:2]}
+        wanted = params.get("preferred_element_type")
+        return len(dtypes) == 1 and dtypes <= _NARROW and (wanted is None or {wanted} <= dtypes)
+
+    def bind(self, primitive: Any, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
+        """The product, in the operands' dtype; its derivatives are those that it has unwidened."""
+
+        @jax.custom_jvp
+        def wide(*inputs: Any) -> Any:
+            result = primitive.bind(*inputs, **{**params, "preferred_element_type": jnp.float32})
+            return _converted(result, jnp.result_type(inputs[0]))
+
+        # Derived itself, a product of mixed dtypes would meet rules that know of none.
+        narrow = functools.partial(primitive.bind, **params)
+        wide.defjvp(lambda primals, tangents: jax.jvp(narrow, primals, tangents))
+        return wide(*inputs)
 
 
 def _is_f32(value: Any) -> bool:

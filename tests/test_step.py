@@ -189,8 +189,50 @@ def test_a_scale_stays_at_1_or_above_and_is_a_power_of_two(scale):
     for _ in range(12):
         scaled = scaled.after(jnp.asarray(False))
     assert scaled.scale == 1
-    with pytest.raises(OptionError, match=r"scale=0\.5"):
-        train.LossScale.create(0.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"scale": 0.5}, r"scale=0\.5: write a power of two"),
+        ({"scale": 1000.0}, "scale=1000.0"),
+        ({"scale": float("nan")}, "scale=nan"),
+        ({"scale": float("inf")}, "scale=inf"),
+        ({"scale": 1e39}, "scale=1e"),
+        ({"scale": 2.0**128}, "scale=3.4"),
+        ({"interval": 0}, "interval=0: write a whole number"),
+        ({"interval": 1.5}, "interval=1.5"),
+    ],
+)
+def test_a_scale_is_a_power_of_two_that_float32_has_and_an_interval_is_whole(options, words):
+    with pytest.raises(OptionError, match=words):
+        train.LossScale.create(**options)
+
+
+@every_mode
+def test_a_scale_that_has_grown_without_end_comes_down_again(mode):
+    """Gradients of 0 never overflow, so that nothing but float32's own end stops the doubling."""
+    step = train.make_step(loss, optax.sgd(0.01), mode=mode, precision="f16")
+    state = begin(step).replace(loss_scale=train.LossScale.create(interval=1))
+    still = {name: np.zeros_like(values) for name, values in DATA.items()}
+    for _ in range(200):
+        state, metrics = step(state, still)
+    assert (metrics["skipped"], metrics["loss_scale"]) == (0, 2.0**127)
+    skips = 0
+    while skips < 130:
+        state, metrics = step(state, DATA)
+        if not metrics["skipped"]:
+            break
+        skips += 1
+    assert 100 < skips < 130
+    assert np.isfinite(state.params["w"]).all()
+    assert np.any(state.params["w"])
+
+
+def test_gradients_in_float16_are_divided_by_a_scale_that_float16_does_not_have():
+    scale = train.LossScale.create(2.0**17)
+    divided = scale.divide(jnp.asarray([2.0**15], jnp.float16))
+    assert (divided[0], divided.dtype) == (0.25, jnp.float16)
 
 
 @every_mode

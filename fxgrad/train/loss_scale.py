@@ -7,6 +7,7 @@ and the interval of PyTorch's ``torch.amp.GradScaler``. Which steps are skipped 
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ _FIRST: Final = 2.0**16
 _FACTOR: Final = 2.0
 _INTERVAL: Final = 2000
 _LEAST: Final = 1.0
+_MOST: Final = 2.0**127  # the largest power of two in float32
 
 
 @jax.tree_util.register_dataclass
@@ -42,11 +44,15 @@ class LossScale:
         """The scale before the first step.
 
         Raises:
-          OptionError: `scale` is below 1, or `interval` is.
+          OptionError: `scale` is no power of two from 1 to 2**127, or `interval` no number of
+            steps.
         """
-        for option, value in (("scale", scale), ("interval", interval)):
-            if value < 1:
-                raise OptionError(f"{option}={value}: write 1 or more.", option=option)
+        if not (_LEAST <= scale <= _MOST and math.frexp(scale)[0] == 0.5):
+            message = f"scale={scale}: write a power of two, from 1 to 2.0**127."
+            raise OptionError(message, option="scale")
+        if not isinstance(interval, int) or interval < 1:
+            message = f"interval={interval!r}: write a whole number of steps, 1 or more."
+            raise OptionError(message, option="interval")
         zero = jnp.zeros((), jnp.int32)
         return cls(scale=jnp.asarray(scale, jnp.float32), good_steps=zero, interval=interval)
 
@@ -56,16 +62,24 @@ class LossScale:
 
     def divide(self, gradients: Any) -> Any:
         """The gradients divided by the scale, each in its dtype."""
-        return jax.tree.map(lambda g: g / self.scale.astype(g.dtype), gradients)
+        return jax.tree.map(self._divided, gradients)
+
+    def _divided(self, gradient: jax.Array) -> jax.Array:
+        # In float16 a scale of 2**16 would be infinite, and each gradient 0.
+        wide = jnp.float32 if jnp.finfo(gradient.dtype).bits < 32 else gradient.dtype
+        return (gradient.astype(wide) / self.scale.astype(wide)).astype(gradient.dtype)
 
     def after(self, is_finite: jax.Array) -> LossScale:
-        """The scale after one step: halved after an overflow, doubled after `interval` others."""
+        """The scale after one step: halved after an overflow, doubled after `interval` others.
+
+        It stays from 1 to 2**127: an infinite one could not be halved.
+        """
         good_steps = self.good_steps + 1
         is_due = good_steps >= self.interval
         grown = jnp.where(is_due, self.scale * _FACTOR, self.scale)
-        shrunk = jnp.maximum(self.scale / _FACTOR, _LEAST)
+        scale = jnp.where(is_finite, grown, self.scale / _FACTOR)
         return dataclasses.replace(
             self,
-            scale=jnp.where(is_finite, grown, shrunk),
+            scale=jnp.clip(scale, _LEAST, _MOST),
             good_steps=jnp.where(is_finite & ~is_due, good_steps, jnp.zeros_like(good_steps)),
         )

@@ -17,7 +17,7 @@ import optax
 from fxgrad.errors import LossError
 from fxgrad.execution.function import Function, function
 from fxgrad.modes import Mode
-from fxgrad.precision import Precision, in_precision
+from fxgrad.precision import Precision, in_precision, summed_in_f32
 from fxgrad.train.loss import Metrics, Objective, caller, name_of
 from fxgrad.train.plan import Plan, remember
 from fxgrad.train.state import TrainState, check_state
@@ -50,7 +50,8 @@ def make_step(
         state must not be used after the step.
       precision: of the matrix products and convolutions in `loss`, as for `in_precision`. With
         ``"f16"`` the loss is scaled before it is differentiated, by the state's `LossScale`; a step
-        that overflows is skipped as by `skip_nonfinite`.
+        that overflows is skipped as by `skip_nonfinite`. Gradients are added up over devices in
+        float32.
       skip_nonfinite: where the loss or a gradient is not finite, `params`, `opt_state`,
         `model_state` and `ema` stay as they are; the step's number advances.
       ema: the decay of an exponential moving average of the parameters, such as 0.999, which
@@ -75,7 +76,7 @@ def make_step(
     def train_step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         check_state(state, plan)
         objective = objective_of(state, batch)
-        value, gradients, model_state, metrics = _differentiated(objective, state)
+        value, gradients, model_state, metrics = _differentiated(objective, state, precision)
         updates, opt_state = plan.update(
             gradients,
             state.opt_state,
@@ -99,7 +100,9 @@ def make_step(
     return function(train_step, mode=mode, donate_argnames=("state",) if donate else ())
 
 
-def _differentiated(objective: Objective, state: TrainState) -> tuple[jax.Array, Any, Any, Metrics]:
+def _differentiated(
+    objective: Objective, state: TrainState, precision: Precision
+) -> tuple[jax.Array, Any, Any, Metrics]:
     """The loss, its gradients, the model's new state, and the metrics."""
 
     def scaled(params: Any) -> tuple[jax.Array, tuple[jax.Array, tuple[Any, Metrics]]]:
@@ -107,11 +110,26 @@ def _differentiated(objective: Objective, state: TrainState) -> tuple[jax.Array,
         scale = state.loss_scale
         return (value if scale is None else scale.multiply(value)), (value, rest)
 
-    compute = jax.value_and_grad(scaled, has_aux=True)
-    (_, (value, (model_state, metrics))), gradients = compute(state.params)
+    (_, (value, rest)), gradients = _value_and_gradients(scaled, state.params, precision)
+    model_state, metrics = rest
     if state.loss_scale is not None:
         gradients = state.loss_scale.divide(gradients)
     return value, gradients, model_state, metrics
+
+
+def _value_and_gradients(fun: Callable[[Any], Any], params: Any, precision: Precision) -> Any:
+    """`jax.value_and_grad`; of a lowered function, whose backward pass sums in float32."""
+    if precision == "f32":
+        return jax.value_and_grad(fun, has_aux=True)(params)
+    for leaf in jax.tree.leaves(params):
+        if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+            raise LossError(
+                f"the parameters hold {jnp.result_type(leaf)}, which has no gradient: put it into "
+                "the model's state, or into the batch."
+            )
+    value, backward, rest = jax.vjp(fun, params, has_aux=True)
+    (gradients,) = summed_in_f32(backward)(jnp.ones_like(value))
+    return (value, rest), gradients
 
 
 def _with_average(state: TrainState, plan: Plan) -> TrainState:

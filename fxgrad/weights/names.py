@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import difflib
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 import jax
+import jax.numpy as jnp
 
 from fxgrad.errors import OptionError, WeightsError
-from fxgrad.weights.torch_layout import Rule, is_transposed_convolution, same, torch_rule
+from fxgrad.weights.torch_layout import (
+    Rule,
+    is_transposed_convolution,
+    layer_of,
+    other_kernels,
+    same,
+    torch_rule,
+)
 
 Layout = Literal["flax", "torch"]
 Rename = Mapping[str, str] | Callable[[str], str]
@@ -38,40 +47,91 @@ def named_leaves(
     """Every array of a tree with its name in a file, in the order of the tree.
 
     Raises:
-      OptionError: `layout` is none.
-      WeightsError: the tree is a single array, or two arrays would have one name.
+      OptionError: `layout` is none, or `transposed` is a single name.
+      WeightsError: the tree is a single array or holds what is none, two arrays would have one
+        name, or a name in `rename` or `transposed` fits nothing.
     """
     if layout not in get_args(Layout):
         choices = " or ".join(map(repr, get_args(Layout)))
         raise OptionError(f"layout={layout!r}: write {choices}.", option="layout")
-    found = [
-        _named(keys, leaf, layout, rename, transposed, file)
-        for keys, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    ]
+    if isinstance(transposed, str):
+        message = f"transposed={transposed!r} is one name: write [{transposed!r}]."
+        raise OptionError(message, option="transposed")
+    leaves = _leaves(tree, file)
+    if layout == "torch":
+        rules = _torch_rules({parts: leaf.shape for parts, leaf in leaves}, transposed, file)
+    else:
+        rules = {parts: same(_SEPARATOR.join(parts)) for parts, _ in leaves}
+    if isinstance(rename, Mapping):
+        there = {each for rule in rules.values() for each in _beginnings(rule.name)}
+        _check_fit("rename", rename, there, file)
+    found = []
+    for parts, leaf in leaves:
+        rule = rules[parts]
+        renamed = rule._replace(name=_renamed(rule.name, rename))
+        found.append(Named(_SEPARATOR.join(parts), leaf, renamed))
     _check_distinct(found, file)
     return found
 
 
-def _named(
-    keys: tuple[Any, ...],
-    leaf: Any,
-    layout: Layout,
-    rename: Rename | None,
-    transposed: Collection[str],
-    file: Path,
-) -> Named:
-    if not keys:
-        message = f"{file}: a single array has no name: write {{'w': array}}."
-        raise WeightsError(message, path=file)
-    parts = parts_of(keys)
-    path = _SEPARATOR.join(parts)
-    if layout == "torch":
-        layer = _SEPARATOR.join(parts[:-1])
-        is_transposed = layer in transposed or is_transposed_convolution(parts[-2:][0])
-        rule = torch_rule(parts, len(leaf.shape), is_transposed=is_transposed)
-    else:
-        rule = same(path)
-    return Named(path, leaf, rule._replace(name=_renamed(rule.name, rename)))
+def _leaves(tree: Any, file: Path) -> list[tuple[tuple[str, ...], Any]]:
+    """The arrays of a tree with their paths."""
+    found = []
+    for keys, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if not keys:
+            message = f"{file}: a single array has no name: write {{'w': array}}."
+            raise WeightsError(message, path=file)
+        parts = parts_of(keys)
+        if not hasattr(leaf, "shape") or jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
+            path = _SEPARATOR.join(parts)
+            message = f"{file}: {path} is no array of numbers: leave it out."
+            raise WeightsError(message, path=file, name=path)
+        found.append((parts, leaf))
+    return found
+
+
+def _torch_rules(
+    shapes: Mapping[tuple[str, ...], tuple[int, ...]], transposed: Collection[str], file: Path
+) -> dict[tuple[str, ...], Rule]:
+    """PyTorch's rule of each array. A transposed convolution goes by its layer's path."""
+    convolutions = {
+        name
+        for parts, shape in shapes.items()
+        if parts[-1] == "kernel" and len(shape) > 2
+        for name in _names_of_layer(parts)
+    }
+    _check_fit("transposed", transposed, convolutions, file)
+    others = other_kernels(shapes)
+    rules = {}
+    for parts, shape in shapes.items():
+        is_named = not _names_of_layer(parts).isdisjoint(transposed)
+        is_transposed = is_named or is_transposed_convolution(parts[-2:][0])
+        is_other = parts in others and not is_transposed
+        rules[parts] = torch_rule(parts, len(shape), is_transposed=is_transposed, is_other=is_other)
+    return rules
+
+
+def _names_of_layer(parts: tuple[str, ...]) -> set[str]:
+    """How a user may call the layer of an array: with Linen's collection or without."""
+    return {_SEPARATOR.join(parts[:-1]), _SEPARATOR.join(layer_of(parts))}
+
+
+def _beginnings(name: str) -> list[str]:
+    """What `rename` may call a name by: ``["", "a", "a.b"]`` for ``"a.b"``."""
+    parts = name.split(_SEPARATOR)
+    return [_SEPARATOR.join(parts[:count]) for count in range(len(parts) + 1)]
+
+
+def _check_fit(option: str, wanted: Iterable[str], there: Collection[str], file: Path) -> None:
+    """Refuse the first name of an option that is not there."""
+    missing = next((name for name in wanted if name not in there), None)
+    if missing is None:
+        return
+    near = difflib.get_close_matches(missing, sorted(filter(None, there)), n=1, cutoff=0)
+    what = "name or beginning of one" if option == "rename" else "layer with a kernel and a window"
+    hint = f": the nearest {what} is {near[0]!r}" if near else f", and there is no {what}"
+    message = f"{file}: {option}= has {missing!r}, which fits nothing{hint}."
+    raise WeightsError(message, path=file, name=missing)
 
 
 def parts_of(keys: tuple[Any, ...]) -> tuple[str, ...]:
@@ -87,11 +147,10 @@ def _renamed(name: str, rename: Rename | None) -> str:
         return name
     if not isinstance(rename, Mapping):
         return rename(name)
-    parts = name.split(_SEPARATOR)
-    for count in range(len(parts), -1, -1):
-        beginning = _SEPARATOR.join(parts[:count])
+    for beginning in reversed(_beginnings(name)):
         if beginning in rename:
-            return _SEPARATOR.join([*filter(None, [rename[beginning]]), *parts[count:]])
+            rest = name.removeprefix(beginning).removeprefix(_SEPARATOR)
+            return _SEPARATOR.join(filter(None, [rename[beginning], rest]))
     return name
 
 

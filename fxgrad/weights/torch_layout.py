@@ -8,12 +8,14 @@
 * Norms: ``scale``, ``bias``, ``mean``, ``var`` are ``weight``, ``bias``, ``running_mean``,
   ``running_var``.
 
-Attention and recurrent layers are cut differently in the two, and are left as they are.
+Attention and recurrent layers are cut differently in the two, and their kernels are left as they
+are, name and axes. They are known by the names of the layers beside them, and any other kernel that
+is none of the above by a bias of another shape.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -28,6 +30,16 @@ _NAMES: Final = {
     "var": "running_var",
 }
 _COLLECTIONS: Final = frozenset(["params", "batch_stats"])
+# The layers inside of Flax's attention (whose kernels have three dimensions there, and two in one
+# that is written with `Dense`), and inside of its recurrent cells: Linen's, then NNX's.
+_ATTENTION: Final = frozenset(["query", "key", "value", "out"])
+_CELLS: Final = tuple(
+    frozenset(layers.split())
+    for layers in (
+        *("ii if ig io hi hf hg ho", "ir iz in hr hz hn", "if in hf hn", "i h", "ih hh"),
+        *("ii if_ ig io hi hf hg ho", "dense_i dense_h"),
+    )
+)
 _COUNTER: Final = "num_batches_tracked"
 
 
@@ -50,7 +62,9 @@ def same(name: str) -> Rule:
     return Rule(name, lambda array: array, lambda array: array)
 
 
-def torch_rule(parts: tuple[str, ...], dimensions: int, *, is_transposed: bool) -> Rule:
+def torch_rule(
+    parts: tuple[str, ...], dimensions: int, *, is_transposed: bool, is_other: bool
+) -> Rule:
     """How PyTorch stores an array.
 
     Args:
@@ -58,14 +72,52 @@ def torch_rule(parts: tuple[str, ...], dimensions: int, *, is_transposed: bool) 
         out: PyTorch keeps both in one dict.
       dimensions: how many it has.
       is_transposed: whether its layer is a transposed convolution.
+      is_other: whether it is a kernel of none of PyTorch's layers, and stored as it is.
     """
-    own, layers = parts[-1], parts[:-1]
-    if layers and layers[0] in _COLLECTIONS:
-        layers = layers[1:]
+    own, layers = parts[-1], layer_of(parts)
+    if is_other:
+        return same(".".join((*layers, own)))
     name = ".".join((*layers, _NAMES.get(own, own)))
     if own != "kernel" or dimensions < 2:
         return same(name)
     return _transposed_convolution(name) if is_transposed else _product(name)
+
+
+def layer_of(parts: tuple[str, ...]) -> tuple[str, ...]:
+    """The layer of an array by its path, without Linen's collection."""
+    return parts[1 if parts[0] in _COLLECTIONS and len(parts) > 1 else 0 : -1]
+
+
+def other_kernels(shapes: Mapping[tuple[str, ...], tuple[int, ...]]) -> set[tuple[str, ...]]:
+    """The kernels of a tree that are neither of a linear layer nor of a convolution.
+
+    Args:
+      shapes: of all arrays, by their paths.
+    """
+    beside: dict[tuple[str, ...], set[str]] = {}
+    for path in shapes:
+        for end in range(len(path)):
+            beside.setdefault(path[:end], set()).add(path[end])
+    return {
+        path
+        for path, shape in shapes.items()
+        if path[-1] == "kernel"
+        and min(len(path), len(shape)) > 1
+        and _is_other(path, shape, shapes.get((*path[:-1], "bias")), beside[path[:-2]])
+    }
+
+
+def _is_other(
+    path: tuple[str, ...],
+    shape: tuple[int, ...],
+    bias: tuple[int, ...] | None,
+    layers: set[str],
+) -> bool:
+    if bias is not None and bias != shape[-1:]:
+        return True
+    if len(shape) == 3 and path[-2] in _ATTENTION and layers >= _ATTENTION:
+        return True
+    return any(path[-2] in cell and layers >= cell for cell in _CELLS)
 
 
 def is_transposed_convolution(layer: str) -> bool:

@@ -68,7 +68,7 @@ def nnx_variables(params, state):
 LAYOUT = {
     "layout": "torch",
     "rename": {"first": "layers.0", "second": "layers.2"},
-    "transposed": ["up", "params.up"],
+    "transposed": ["up"],
 }
 
 
