@@ -67,7 +67,7 @@ class Agreed:
         leaves, structure = jax.tree.flatten((args, kwargs))
         key = (structure, static, trace_context(), *map(_leaf_key, leaves))
         if key not in self._known:
-            _agree_on_program(jitted.lower(*args, **kwargs), name, words)
+            agree_on_program(jitted.lower(*args, **kwargs), name, words)
             self._known.add(key)
         group = group_of(processes_of(leaves))
         if group is not None:
@@ -81,7 +81,17 @@ def _leaf_key(leaf: Any) -> Hashable:
     return type(leaf)
 
 
-def _agree_on_program(lowered: Any, name: str, words: Callable[[], Mapping[str, str]]) -> None:
+def agree_on_program(lowered: Any, name: str, words: Callable[[], Mapping[str, str]]) -> None:
+    """Return when all processes whose devices a lowered program runs on have the same one.
+
+    Args:
+      lowered: what `lower` of `jax.jit` has made.
+      name: the function, for errors.
+      words: gives the facts of the call by name, for errors.
+
+    Raises:
+      DisagreementError: another process is about to run another program, or does not come.
+    """
     devices = devices_of(lowered)
     members = frozenset(device.process_index for device in devices)
     if len(members) < 2:
