@@ -67,7 +67,8 @@ class Agreed:
         leaves, structure = jax.tree.flatten((args, kwargs))
         key = (structure, static, trace_context(), *map(_leaf_key, leaves))
         if key not in self._known:
-            _agree_on_program(jitted.lower(*args, **kwargs), name, words)
+            if not any(map(_is_bound_here, leaves)):  # to lower takes time, and JAX does it again
+                agree_on_program(jitted.lower(*args, **kwargs), name, words)
             self._known.add(key)
         group = group_of(processes_of(leaves))
         if group is not None:
@@ -76,12 +77,28 @@ class Agreed:
 
 
 def _leaf_key(leaf: Any) -> Hashable:
-    if isinstance(leaf, _ARRAYS):
-        return jax.typeof(leaf), getattr(leaf, "sharding", None)
+    if isinstance(leaf, _ARRAYS):  # by its parts, for the hash of a `jax.typeof` is slow
+        weak, sharding = getattr(leaf, "weak_type", None), getattr(leaf, "sharding", None)
+        return leaf.shape, leaf.dtype, weak, sharding
     return type(leaf)
 
 
-def _agree_on_program(lowered: Any, name: str, words: Callable[[], Mapping[str, str]]) -> None:
+def _is_bound_here(leaf: Any) -> bool:
+    """Whether a program with this argument can run on devices of this process only."""
+    return isinstance(leaf, jax.Array) and leaf.is_fully_addressable and leaf.committed
+
+
+def agree_on_program(lowered: Any, name: str, words: Callable[[], Mapping[str, str]]) -> None:
+    """Return when all processes whose devices a lowered program runs on have the same one.
+
+    Args:
+      lowered: what `lower` of `jax.jit` has made.
+      name: the function, for errors.
+      words: gives the facts of the call by name, for errors.
+
+    Raises:
+      DisagreementError: another process is about to run another program, or does not come.
+    """
     devices = devices_of(lowered)
     members = frozenset(device.process_index for device in devices)
     if len(members) < 2:

@@ -95,8 +95,11 @@ class Group:
         self._last = name
         self._launches += 1
 
-    def agree(self, statement: Statement, text: str = "") -> None:
+    def agree(self, statement: Statement, text: str = "") -> tuple[str, ...]:
         """Return when all have said the same. `text` is the program that it is about, if any.
+
+        Returns:
+          What each has said for itself alone, in the order of the processes.
 
         Raises:
           DisagreementError: another one has said something else, or nothing for too long; and
@@ -105,12 +108,15 @@ class Group:
         with self._lock:
             if self._failure is not None:
                 raise self._failure
-            self._speak(statement, text)
+            own = self._speak(statement, text)
             if self._failure is not None:
                 raise self._failure
+            return own
 
-    def _speak(self, statement: Statement, text: str = "", *, aloud: bool = False) -> None:
-        said, missing = self._exchange(statement)
+    def _speak(
+        self, statement: Statement, text: str = "", *, aloud: bool = False
+    ) -> tuple[str, ...]:
+        said, missing, own = self._exchange(statement)
         if said or missing:
             line = self._first_difference(said, text)
             self._failure = disagreement(
@@ -119,6 +125,7 @@ class Group:
             if aloud:
                 print(f"fxgrad: {self._failure}", file=sys.stderr, flush=True)
             self._part(said)
+        return own
 
     def _watch(self) -> None:
         """Answer for a process that has gone past the place where the others speak.
@@ -151,8 +158,10 @@ class Group:
             self._client.key_value_set(key, _ENDED, allow_overwrite=True)
         self._watch_thread.join(timeout=_PARTING_SECONDS)
 
-    def _exchange(self, statement: Statement) -> tuple[dict[int, Statement], list[int]]:
-        """What each has said and who has said nothing; nothing at all where all agree."""
+    def _exchange(
+        self, statement: Statement
+    ) -> tuple[dict[int, Statement], list[int], tuple[str, ...]]:
+        """What each has said, and who has said nothing; where all agree only what is their own."""
         self._count += 1
         folder = f"{self._folder}/{self._count}"
         self._client.key_value_set(f"{folder}/{self._me}", json.dumps(asdict(statement)))
@@ -166,8 +175,10 @@ class Group:
             # The leader has as long for the others as this process has for the leader.
             seconds = self._seconds + 2 * _SLICE_SECONDS
             found = self._get(f"{folder}/verdict", seconds, statement.topic, self._leader)
-            verdict = {"said": {}, "missing": [self._leader]} if found is None else found
-        return {int(r): Statement(**s) for r, s in verdict["said"].items()}, verdict["missing"]
+            nothing = {"said": {}, "missing": [self._leader], "own": []}
+            verdict = nothing if found is None else found
+        said = {int(r): Statement(**s) for r, s in verdict["said"].items()}
+        return said, verdict["missing"], tuple(verdict["own"])
 
     def _collect(self, folder: str) -> dict[str, Any]:
         said: dict[int, Any] = {}
@@ -179,7 +190,8 @@ class Group:
                 said[member] = statement
         missing = [member for member in self._members if member not in said]
         keys = {(statement["topic"], statement["key"]) for statement in said.values()}
-        return {"said": said if missing or len(keys) > 1 else {}, "missing": missing}
+        own = [statement["own"] for statement in said.values()]
+        return {"said": said if missing or len(keys) > 1 else {}, "missing": missing, "own": own}
 
     def _get(self, key: str, seconds: float, topic: str, whom: int) -> Any:
         """What stands at `key` as soon as it is there, or None if it has not come in time."""
@@ -242,12 +254,14 @@ def group_of(members: frozenset[int]) -> Group | None:
     return group
 
 
-def agree(members: frozenset[int], statement: Statement, text: str = "") -> None:
+def agree(members: frozenset[int], statement: Statement, text: str = "") -> tuple[str, ...]:
     """Return when all `members` have said the same; this process must be one of them.
+
+    Returns:
+      What each has said for itself alone.
 
     Raises:
       DisagreementError: another one has said something else, or nothing for too long.
     """
     group = group_of(members)
-    if group is not None:
-        group.agree(statement, text)
+    return (statement.own,) if group is None else group.agree(statement, text)

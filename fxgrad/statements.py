@@ -31,12 +31,14 @@ class Statement:
       key: what must be equal in all processes.
       words: the facts behind the key, by name; they are told where the keys differ.
       instead: what to write instead.
+      own: what this process alone has to say; it is compared with nothing and told to all.
     """
 
     topic: str
     key: str
     words: Mapping[str, str] = field(default_factory=dict)
     instead: str = ""
+    own: str = ""
 
 
 def disagreement(

@@ -115,6 +115,7 @@ def test_initialize_asks_jax_for_what_the_supervisor_says(monkeypatch):
         processes.PROCESS: "1",
         processes.DEVICES: "4",
         processes.TIMEOUTS: "10,20,30",
+        processes.PID: str(os.getpid()),
     }
     for name, value in said.items():
         monkeypatch.setenv(name, value)
@@ -122,6 +123,38 @@ def test_initialize_asks_jax_for_what_the_supervisor_says(monkeypatch):
     monkeypatch.setattr("jax.distributed.initialize", lambda **options: asked.update(options))
     processes.initialize(process_id=0)
     assert asked == {"coordinator_bind_address": "127.0.0.1:1234", "process_id": 0}
+
+
+STARTING = """
+import multiprocessing, subprocess, sys
+from fxgrad import parallel
+place = parallel.initialize()
+def tell(_):
+    return place.processes
+if __name__ == "__main__":
+    from jax.experimental import multihost_utils
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        print("worker", pool.map(tell, [0]))
+    code = "from fxgrad import parallel; print(parallel.initialize().processes)"
+    print("script", subprocess.check_output([sys.executable, "-c", code], text=True).strip())
+    print("run", len(multihost_utils.process_allgather(place.process)), place.processes)
+"""
+
+
+def test_what_a_process_starts_does_not_join_the_run_in_its_stead(tmp_path):
+    path = tmp_path / "starting.py"
+    path.write_text(STARTING)
+    ran = subprocess.run(
+        [sys.executable, "-m", "fxgrad", "train", "--processes", "2", str(path)],
+        capture_output=True,
+        text=True,
+        timeout=HANG,
+    )
+    assert ran.returncode == 0, ran.stderr
+    told = [
+        f"[{rank}] {line}" for rank in range(2) for line in ("run 2 2", "script 1", "worker [1]")
+    ]
+    assert sorted(line for line in ran.stdout.splitlines() if "[Gloo]" not in line) == told
 
 
 def test_the_command_refuses_a_script_that_is_not_there():

@@ -16,6 +16,7 @@ SUPERVISOR = supervisor.__file__
 HANG = 60  # a guard for the test and no measure of anything
 WAIT = "import time\nwhile True: time.sleep(0.05)\n"
 RANK = "import os, signal, sys, time\nrank = int(os.environ['FXGRAD_PROCESS'])\n"
+ARRIVE = "open(os.environ['FXGRAD_ARRIVALS'] + f'/{rank}', 'w').close()\n"  # as initialize does
 
 
 @pytest.fixture
@@ -23,9 +24,9 @@ def start(tmp_path):
     """Starts a supervisor of a script, in a folder of its own."""
     started = []
 
-    def start(script, **plan):
+    def start(script, *, arrives=True, **plan):
         path = tmp_path / "script.py"
-        path.write_text(RANK + script)
+        path.write_text(RANK + ARRIVE * arrives + script)
         plan = {"script": str(path), "processes": 2, "grace_seconds": 1.0, **plan}
         process = subprocess.Popen(
             [sys.executable, "-P", SUPERVISOR, json.dumps(plan)],
@@ -121,7 +122,7 @@ def test_a_hang_is_told_with_the_line_of_each_process(start):
     assert "no process has printed a line for 1 s" in err
     for rank in range(2):
         assert f"process {rank} stands at" in err
-    assert "script.py:4 in read" in err
+    assert "script.py:5 in read" in err
 
 
 def test_a_process_that_does_not_come_to_initialize_is_named_with_its_line(start):
@@ -129,10 +130,68 @@ def test_a_process_that_does_not_come_to_initialize_is_named_with_its_line(start
         "if rank == 0: open(os.environ['FXGRAD_ARRIVALS'] + '/0', 'w').close()\n"
         "else: time.sleep(1000)\n" + WAIT
     )
-    status, _, err = end_of(start(script, start_seconds=1.0))
+    status, _, err = end_of(start(script, arrives=False, start_seconds=1.0))
     assert status == 1
     assert "process 1 did not come to parallel.initialize() within 1 s of the others" in err
     assert "script.py:4 in <module>" in err
+
+
+def test_a_process_that_does_not_come_to_the_end_of_the_script_is_named_with_its_line(start):
+    script = "if rank == 0:\n    time.sleep(1000)\nimport atexit\natexit.register(time.sleep, 60)"
+    status, _, err = end_of(start(script, finish_seconds=1.0))
+    assert status == 1
+    assert "process 1 came to the end of the script, and process 0 did not within 1 s" in err
+    assert "process 0 stands at" in err
+    assert "script.py:5 in <module>" in err
+
+
+@pytest.mark.skipif(not hasattr(os, "waitid"), reason="nothing tells of a stopped process")
+def test_a_stopped_process_is_named_and_not_the_one_that_waits_for_it(start):
+    script = f"if rank == 1:\n    os.kill(os.getpid(), signal.SIGSTOP)\n{WAIT}"
+    status, _, err = end_of(start(script, stopped_seconds=0.5))
+    assert status == 1
+    assert "process 1 has been stopped by a signal (SIGSTOP) for 0.5 s" in err
+    assert "process 0" not in err
+
+
+@pytest.mark.parametrize("task", ["1", "/job:jax_worker/replica:0/task:1"])
+def test_who_jax_has_given_up_is_named_and_not_who_it_has_ended_for_that(start, task):
+    words = f"UNAVAILABLE: The following tasks are unhealthy (stopped sending):\n{task}\nCrashed 7."
+    script = f"if rank == 0:\n    print({words!r}, file=sys.stderr)\n    os.abort()\n{WAIT}"
+    status, _, err = end_of(start(script))
+    assert status == 128 + signal.SIGABRT
+    assert "fxgrad: process 1 gave no sign of life, so JAX ended process 0" in err
+    assert "process 0 stands at" in err
+    assert "script.py:6 in <module>" in err
+
+
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", None),
+        ("sys.exit(3)", "The last traceback that it printed:"),
+        ("os.abort()", "Its last traceback:"),
+        ("1 / 0", "Its last traceback:"),
+    ],
+)
+def test_a_traceback_is_called_the_reason_only_where_it_is(start, end, told):
+    script = (
+        f"import traceback\ntry: {{}}['handled']\nexcept KeyError: traceback.print_exc()\n{end}"
+    )
+    _, _, err = end_of(start(script, processes=1))
+    words = err[err.index("fxgrad: ") :]
+    assert [line for line in ("Its last", "The last") if line in words] == (
+        [] if told is None else [told[:8]]
+    )
+    assert ("handled" in words) == (end == "sys.exit(3)")
+
+
+def test_copies_that_never_come_together_are_no_run(start):
+    status, _, err = end_of(start("print('trained')", arrives=False))
+    assert status == 1
+    assert "none has called parallel.initialize()" in err
+    status, _, err = end_of(start("print('trained')", arrives=False, processes=1))
+    assert (status, err) == (0, "")
 
 
 SAVING = (

@@ -38,6 +38,12 @@ def add_parser(subparsers: Any) -> None:
         help="how much later than the first a process may come to initialize (%(default)g)",
     )
     parser.add_argument(
+        "--finish-seconds",
+        type=float,
+        default=Plan.finish_seconds,
+        help="how much later than the first a process may come to the script's end (%(default)g)",
+    )
+    parser.add_argument(
         "--save-seconds",
         type=float,
         default=Plan.save_seconds,

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from fxgrad.agreed import agree_on_program
 from fxgrad.execution.function import copied
 from fxgrad.parallel.layout import explain
 from fxgrad.parallel.rules import Rules
+from fxgrad.same import agree_on_values
+
+_INSTEAD: Final = "Use the same seed in every process, and the same values in what it calls."
 
 
 def shardings(tree: Any, mesh: Mesh, rules: Rules, *, params: Any = None) -> Any:
@@ -36,7 +40,7 @@ def place(tree: Any, mesh: Mesh, rules: Rules, *, params: Any = None) -> Any:
     """Put a tree on a mesh: parameters as the rules say, and all else as its parameter lies.
 
     The arrays are new, so a step may take over those of the placed state. On several processes
-    each must hold the same values, and keeps its own part.
+    each must hold the same values, which are compared, and keeps its own part.
 
     Args:
       tree: parameters, or a `TrainState`.
@@ -45,13 +49,18 @@ def place(tree: Any, mesh: Mesh, rules: Rules, *, params: Any = None) -> Any:
       params: as for `explain`.
 
     Raises:
+      DisagreementError: another process has another value; it is named.
       ShardingError: a rule does not fit.
     """
-    return jax.tree.map(_put, tree, shardings(tree, mesh, rules, params=params))
+    wanted = shardings(tree, mesh, rules, params=params)
+    agree_on_values(_processes_of(mesh), tree, topic="placing the tree", instead=_INSTEAD)
+    return jax.tree.map(_put, tree, wanted)
 
 
 def create(fun: Callable[..., Any], *args: Any, mesh: Mesh, rules: Rules) -> Any:
     """What ``fun(*args)`` returns, made on the mesh: no device ever holds it whole.
+
+    On several processes the arguments are compared, and the program with the arrays in it.
 
     Args:
       fun: a pure function that JAX can trace, such as one that makes a `TrainState`.
@@ -60,10 +69,19 @@ def create(fun: Callable[..., Any], *args: Any, mesh: Mesh, rules: Rules) -> Any
       rules: the rules of its parameters.
 
     Raises:
+      DisagreementError: another process has another argument, or another function.
       ShardingError: a rule does not fit.
     """
-    wanted = shardings(jax.eval_shape(fun, *args), mesh, rules)
-    return jax.jit(fun, out_shardings=wanted)(*args)
+    made = jax.jit(fun, out_shardings=shardings(jax.eval_shape(fun, *args), mesh, rules))
+    processes = _processes_of(mesh)
+    if len(processes) > 1:
+        agree_on_values(processes, args, topic="making the state", instead=_INSTEAD)
+        agree_on_program(made.lower(*args), getattr(fun, "__name__", "it"), dict)
+    return made(*args)
+
+
+def _processes_of(mesh: Mesh) -> frozenset[int]:
+    return frozenset(device.process_index for device in mesh.devices.flat)
 
 
 def _put(leaf: Any, sharding: NamedSharding) -> jax.Array:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import multiprocessing
 import os
 import sys
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ PROCESS: Final = "FXGRAD_PROCESS"
 DEVICES: Final = "FXGRAD_DEVICES_PER_PROCESS"
 TIMEOUTS: Final = "FXGRAD_TIMEOUTS"
 ARRIVALS: Final = "FXGRAD_ARRIVALS"
+PID: Final = "FXGRAD_PID"
 
 _NOT_DETECTED: Final = "coordinator_address should be defined"
 
@@ -51,6 +53,10 @@ def initialize(**options: Any) -> Place:
     out from Slurm, Kubernetes, Open MPI or a TPU pod. Where there is nothing of that, and no
     option is given, this is a run of one process and nothing happens. A second call does nothing.
 
+    In what a process of the run has started, a worker of `multiprocessing` that imports the script
+    again or another script, it joins nothing and touches no device, unless an option is given: the
+    environment that it inherits means its parent.
+
     From then on an exception that nothing catches ends this process at once, behind its traceback:
     JAX would have it wait for the others first, which wait for it.
 
@@ -66,6 +72,8 @@ def initialize(**options: Any) -> Place:
       OptionError: this JAX has no such option.
       RuntimeError: JAX has computed something already, or does not reach the coordinator.
     """
+    if not options and _is_started_by_one():
+        return Place(0, 1)
     if not jax.distributed.is_initialized():
         _check(options)
         options = {**_from_environment(), **options}
@@ -114,10 +122,17 @@ def wait_for_all(name: str, *, seconds: float = 300.0) -> None:
         ) from error
 
 
+def _is_started_by_one() -> bool:
+    """Whether this process is no copy of the script, but was started by one."""
+    is_meant = os.environ.get(PID) == str(os.getpid())
+    is_within_run = COORDINATOR in os.environ and not is_meant
+    return is_within_run or multiprocessing.parent_process() is not None
+
+
 def _from_environment() -> dict[str, Any]:
-    """The options that `fxgrad train` gives, or none."""
+    """The options that `fxgrad train` gives to this process, or none."""
     address = os.environ.get(COORDINATOR)
-    if not address:
+    if not address or os.environ.get(PID) != str(os.getpid()):
         return {}
     process = int(os.environ[PROCESS])
     count = int(os.environ.get(DEVICES) or 0)
@@ -154,7 +169,8 @@ def _options() -> tuple[str, ...]:
 def _arrive() -> None:
     """Tell the supervisor that this process is here, so that it can name one that is not."""
     folder, process = os.environ.get(ARRIVALS), os.environ.get(PROCESS)
-    if folder and process and Path(folder).is_dir():
+    is_meant = os.environ.get(PID) == str(os.getpid())
+    if is_meant and folder and process and Path(folder).is_dir():
         Path(folder, process).touch()
 
 

@@ -21,12 +21,17 @@ TELL = getattr(signal, "SIGUSR1", None)
 """The signal at which a rank prints the stacks of all its threads."""
 RESUMABLE = 75
 """The exit status of a training that was told to stop, and has saved: EX_TEMPFAIL."""
+PID = "FXGRAD_PID"
+"""The environment variable that says whom the others mean; what a rank starts inherits them all."""
+ENDS = "FXGRAD_ENDS"
+"""The environment variable with the folder where a rank says how its script has ended."""
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
 def main(supervisor: int, script: str, arguments: list[str]) -> None:
     """Run `script` as `python script arguments` does. An exit status of failure is immediate."""
     _die_with(supervisor)
+    os.environ[PID] = str(os.getpid())
     faulthandler.enable()
     if TELL is not None:
         faulthandler.register(TELL, all_threads=True)
@@ -39,10 +44,13 @@ def main(supervisor: int, script: str, arguments: list[str]) -> None:
         status = _status(end)
         if status not in (0, RESUMABLE):
             _end(status)
+        _tell("finished")
         raise
     except BaseException as error:
         _print(error)
+        _tell("raised")
         _end(130 if isinstance(error, KeyboardInterrupt) else 1)
+    _tell("finished")
 
 
 def _die_with(supervisor: int) -> None:
@@ -51,6 +59,14 @@ def _die_with(supervisor: int) -> None:
         ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
         if os.getppid() != supervisor:  # it has died already
             os._exit(1)
+
+
+def _tell(how: str) -> None:
+    """Tell the supervisor how the script has ended; Python itself may take longer to."""
+    folder = os.environ.get(ENDS)
+    if folder:
+        with contextlib.suppress(OSError):
+            open(os.path.join(folder, f"{how}-{os.environ['FXGRAD_PROCESS']}"), "w").close()
 
 
 def _status(end: SystemExit) -> int:

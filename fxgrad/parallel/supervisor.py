@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -38,7 +39,11 @@ _FIRST_LINES: Final = 8
 _COLORS: Final = (36, 33, 35, 32, 34, 31)
 _HOST_DEVICES: Final = "--xla_force_host_platform_device_count="
 _FRAME: Final = re.compile(r'  File "(.+)", line (\d+) in (.+)')
+_UNHEALTHY: Final = re.compile(r"tasks are unhealthy")
 _TRACEBACK: Final = re.compile(r"Traceback \(most recent call last\)|Fatal Python error")
+
+_TASK: Final = re.compile(r"^\s*(?:/job:.*/task:)?(\d+)\s*$")
+_STOPPED: Final = getattr(os, "WSTOPPED", 0) | os.WNOHANG | getattr(os, "WNOWAIT", 0)
 
 _output_lock: Final = threading.Lock()
 
@@ -57,8 +62,9 @@ class Plan:
       start_seconds: how much later than the first one a process may come to initialize.
       save_seconds: how long processes that are told to stop have for it.
       grace_seconds: the time between SIGTERM and SIGKILL for those that are left of a failure.
-      heartbeat_seconds: after so long without a sign of life JAX gives a process up.
-      shutdown_seconds: how long JAX has a process that has ended wait for the others.
+      stopped_seconds: how long a process may be stopped by a signal (SIGSTOP).
+      heartbeat_seconds: after about twice as long without a sign of life JAX gives a process up.
+      finish_seconds: how much later than the first one a process may come to the script's end.
     """
 
     script: str
@@ -70,8 +76,9 @@ class Plan:
     start_seconds: float = 10.0
     save_seconds: float = 60.0
     grace_seconds: float = 5.0
+    stopped_seconds: float = 8.0
     heartbeat_seconds: int = 10
-    shutdown_seconds: int = 20
+    finish_seconds: float = 12.0
 
 
 class Rank:
@@ -112,6 +119,23 @@ class Rank:
         self._process.wait()
         for reader in self._readers:
             reader.join(timeout=2.0)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a signal has stopped it, and none has let it go on."""
+        if self.status is not None or not hasattr(os, "waitid"):
+            return False
+        with contextlib.suppress(ChildProcessError):
+            return os.waitid(os.P_PID, self._process.pid, _STOPPED) is not None
+        return False
+
+    @property
+    def given_up(self) -> list[int]:
+        """The processes that JAX, by its words here, has heard nothing from for too long."""
+        lines = list(self.errors)
+        starts = [n for n, line in enumerate(lines) if _UNHEALTHY.search(line)]
+        told = itertools.takewhile(_TASK.match, lines[starts[-1] + 1 :] if starts else ())
+        return sorted({int(n) for line in told for n in _TASK.findall(line)})
 
     @property
     def last_traceback(self) -> str:
@@ -171,6 +195,9 @@ class Round:
         self._folder = folder
         self._told: int | None = None
         self._end_by = float("inf")
+        self._stopped_since: dict[Rank, float] = {}
+        for name in ("arrivals", "ends"):
+            (folder / name).mkdir()
         environment = _environment(plan, attempt, folder)
         self._ranks = [
             Rank(n, plan, {**environment, "FXGRAD_PROCESS": str(n)}, events)
@@ -230,6 +257,8 @@ class Round:
                 f"{_named(missing)} did not come to parallel.initialize() within "
                 f"{plan.start_seconds:g} s of the others{self._places(missing)}"
             )
+        if problem := self._unfinished() or self._stopped(now):
+            return problem
         silent = now - max(rank.last_output for rank in self._ranks)
         if plan.hang_seconds is not None and silent > plan.hang_seconds and self._told is None:
             return lambda: (
@@ -240,9 +269,47 @@ class Round:
 
     def _missing(self) -> list[Rank]:
         """The processes that others have been waiting for at the start for too long."""
-        times = {int(path.name): path.stat().st_mtime for path in self._folder.iterdir()}
+        times = self._arrivals()
         is_late = times and time.time() - min(times.values()) > self._plan.start_seconds
         return [rank for rank in self._ranks if is_late and rank.number not in times]
+
+    def _arrivals(self) -> dict[int, float]:
+        """When each process has come to initialize."""
+        return {int(p.name): p.stat().st_mtime for p in (self._folder / "arrivals").iterdir()}
+
+    def _ends(self, how: str) -> dict[int, float]:
+        """When each process's script has ended so, `finished` or `raised`."""
+        found = (self._folder / "ends").glob(f"{how}-*")
+        return {int(path.name.partition("-")[2]): path.stat().st_mtime for path in found}
+
+    def _unfinished(self) -> Callable[[], str] | None:
+        """Words for processes that others have been waiting for at the end for too long, or None.
+
+        Those that have never come together end when they like, and those that were told to have
+        their own time.
+        """
+        arrived, ended = self._arrivals(), self._ends("finished")
+        first = min((ended[number] for number in ended if number in arrived), default=None)
+        seconds = self._plan.finish_seconds
+        is_late = first is not None and time.time() - first > seconds
+        left = [rank for rank in self._running() if rank.number not in ended]
+        if not is_late or not left or self._end_by < float("inf"):
+            return None
+        done = _named([rank for rank in self._ranks if rank.number in ended])
+        return lambda: (
+            f"{done} came to the end of the script, and {_named(left)} did not within "
+            f"{seconds:g} s: were there as many batches in each?{self._places(left)}"
+        )
+
+    def _stopped(self, now: float) -> Callable[[], str] | None:
+        """Words for processes that a signal has stopped for too long, or None."""
+        since = self._stopped_since
+        self._stopped_since = {r: since.get(r, now) for r in self._ranks if r.is_stopped}
+        seconds = self._plan.stopped_seconds
+        found = [rank for rank, start in self._stopped_since.items() if now - start > seconds]
+        if not found:
+            return None
+        return lambda: f"{_named(found)} has been stopped by a signal (SIGSTOP) for {seconds:g} s"
 
     def _running(self) -> list[Rank]:
         return [rank for rank in self._ranks if rank.status is None]
@@ -270,12 +337,40 @@ class Round:
         how = f"exited with status {rank.status}"
         if rank.status < 0:
             how = f"was killed by {signal.Signals(-rank.status).name}"
-        trace = rank.last_traceback and f". Its last traceback:\n{rank.last_traceback}"
         status = 128 - rank.status if rank.status < 0 else rank.status
-        return End(status, f"process {rank.number} {how}{trace}", self._told is not None)
+        words = self._given_up() or f"process {rank.number} {how}{self._trace(rank)}"
+        return End(status, words, self._told is not None)
+
+    def _given_up(self) -> str:
+        """Words for processes that JAX has given up, and has ended the others for; or nothing."""
+        aborted = [rank for rank in self._ranks if rank.status == -signal.SIGABRT]
+        numbers = {number for rank in aborted for number in rank.given_up}
+        lost = [rank for rank in self._ranks if rank.number in numbers]
+        if not lost:
+            return ""
+        return (
+            f"{_named(lost)} gave no sign of life, so JAX ended {_named(aborted)}"
+            f"{self._places([*lost, *aborted])}"
+        )
+
+    def _trace(self, rank: Rank) -> str:
+        """The traceback behind an end, so far as that is known; a SIGKILL leaves none."""
+        trace = rank.last_traceback
+        if not trace or rank.status == -signal.SIGKILL:
+            return ""
+        is_its_own = rank.number in self._ends("raised") or "Fatal Python error" in trace
+        which = "Its last traceback" if is_its_own else "The last traceback that it printed"
+        return f". {which}:\n{trace}"
 
     def _result(self) -> End:
-        return End(max(rank.status or 0 for rank in self._ranks), "", self._told is not None)
+        status = max(rank.status or 0 for rank in self._ranks)
+        if len(self._ranks) > 1 and not self._arrivals():
+            _say(
+                f"the {len(self._ranks)} processes ended well, each for itself: none has called "
+                "parallel.initialize(), so this was no run of several. Call it first in the script."
+            )
+            status = 1
+        return End(status, "", self._told is not None)
 
     def _places(self, ranks: Sequence[Rank]) -> str:
         told = [
@@ -322,16 +417,17 @@ def _environment(plan: Plan, attempt: int, folder: Path) -> dict[str, str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    # JAX may wait a little longer than the supervisor, which says who is missing.
-    start = int(plan.start_seconds) + 20
+    # JAX may wait longer than the supervisor, which says who is missing.
+    start, finish = int(plan.start_seconds) + 20, int(plan.finish_seconds) + 20
     environment = {
         **os.environ,
         "PYTHONUNBUFFERED": "1",
         "FXGRAD_COORDINATOR": f"127.0.0.1:{port}",
         "FXGRAD_PROCESSES": str(plan.processes),
         "FXGRAD_ATTEMPT": str(attempt),
-        "FXGRAD_ARRIVALS": str(folder),
-        "FXGRAD_TIMEOUTS": f"{plan.heartbeat_seconds},{plan.shutdown_seconds},{start}",
+        "FXGRAD_ARRIVALS": str(folder / "arrivals"),
+        "FXGRAD_ENDS": str(folder / "ends"),
+        "FXGRAD_TIMEOUTS": f"{plan.heartbeat_seconds},{finish},{start}",
     }
     if plan.devices_per_process:
         flags = [f for f in os.environ.get("XLA_FLAGS", "").split() if _HOST_DEVICES not in f]

@@ -6,7 +6,7 @@ What is due when is told by `timetable`; what is done then has a file for each t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from fxgrad.train.saves import Found, Place, Saves, comparable
 from fxgrad.train.signals import Interrupted, Signals
 from fxgrad.train.telling import Telling
 from fxgrad.train.timetable import Timetable, check_has_batches, count_batches
+from fxgrad.train.together import Together
 
 StepFunction = Callable[[Any, Any], tuple[Any, Mapping[str, Any]]]
 
@@ -40,7 +41,7 @@ class Run:
       state: the state after the last step.
       step: how many steps have been made, those of earlier runs included.
       place: where in the data it is.
-      stopped: why it ends before its last step, or None.
+      together: why it ends before its last step, if it does.
     """
 
     step_function: StepFunction
@@ -60,8 +61,7 @@ class Run:
     telling: Telling
     place: Place
     step: int
-    stopped: str | None = None
-    _is_lost: bool = False
+    together: Together = field(default_factory=Together)
     _last_batch: Any = None
     _epoch_began: float = 0.0
 
@@ -76,8 +76,8 @@ class Run:
         return self.evaluate is not None
 
     def stop(self, reason: str) -> None:
-        """End the training after this step."""
-        self.stopped = self.stopped or reason
+        """End the training after this step; with other processes, where all meet the next time."""
+        self.together.ask(reason)
 
     def train(self) -> tuple[Any, TrainHistory]:
         """Make all steps; returns the last state and the history."""
@@ -88,12 +88,13 @@ class Run:
             self._prepare_saves()
             if not self._is_ended():
                 self._evaluate_within_epoch()  # an interrupted run left it to this one
+            self._meet()
             while not self._is_ended():
                 self._make_epoch()
             self._finish()
         finally:
             self.callbacks.tell("on_end", self)
-        return self.state, self.recording.history(self.clock.spent(), self.stopped)
+        return self.state, self.recording.history(self.clock.spent(), self.together.reason)
 
     def _prepare_saves(self) -> None:
         """Refuse what could never be saved, and look at the state before a step takes it over."""
@@ -111,10 +112,12 @@ class Run:
             has_more = True
             while has_more and not self._is_ended():
                 has_more = self._make_steps(iterator)
+                self._meet()  # before a wait for steps that need a process which has gone on
                 self._read(self.in_flight.take_all())
                 if has_more and not self._is_told_to_end():
                     self._evaluate_within_epoch()
                     self._save_within_epoch()
+                    self._meet()
             if self.signals.is_reached and self.saves.are_wanted:
                 self._save()  # before the source, which may be late, is waited for
         finally:
@@ -136,6 +139,7 @@ class Run:
                 return True
             if batch is _NO_MORE:
                 break
+            self.together.begin(self.state, batch, self.batches)
             self.state, metrics = self.step_function(self.state, batch)
             now = clock.lap("step")
             self.step += 1
@@ -161,8 +165,9 @@ class Run:
         self.clock.compiled("step")
         seconds = self.clock.total()
         for metrics, batch in made:
-            if not self._is_lost:
+            if not self.together.is_lost:
                 self._take(metrics, batch, seconds)
+        self._meet()
         self.logs.flush(seconds)
         self.reporter.steps(self.step, self._words)
         self.clock.lap("other")
@@ -177,8 +182,11 @@ class Run:
     def _lose(self, reason: str | None) -> None:
         """End the training, for a reason after which its state is worth nothing."""
         if reason:
-            self._is_lost = True
-            self.stop(reason)
+            self.together.ask(reason, is_lost=True)
+
+    def _meet(self) -> None:
+        """Come to where the processes decide whether the training ends."""
+        self.together.meet(self.state, f"step {self.step} in epoch {self.epoch} of the training")
 
     def _evaluate_within_epoch(self) -> None:
         if self.timetable.evaluates_at(self.step):
@@ -206,6 +214,7 @@ class Run:
         is_due = self.timetable.save_every is None or self.timetable.saves_at(self.step)
         if is_due and self.saves.are_wanted:
             self._save()
+        self._meet()
 
     def _evaluate(self) -> None:
         """Evaluate the state, unless that is done; a signal leaves it to the next run."""
@@ -218,6 +227,7 @@ class Run:
         self.clock.compiled("evaluation")
         if evaluation is None:
             return
+        self.together.compare(self.state, f"step {self.step}", evaluation)
         entry = self.recording.add_evaluation(self.step, evaluation)
         self.logs.write(entry, self.clock.total())
         self.callbacks.tell("on_evaluation", self, evaluation)
@@ -225,7 +235,7 @@ class Run:
     def _save(self) -> None:
         """Save the state, unless that is done, or it is not worth it."""
         mark = (self.step, self.epoch, len(self.recording.evaluation_steps))
-        is_done = self._is_lost or not self.step or self.saves.has(mark)
+        is_done = self.together.is_lost or not self.step or self.saves.has(mark)
         if is_done or not self._is_good():
             return
         self.clock.lap("other")
@@ -258,14 +268,14 @@ class Run:
         )
 
     def _finish(self) -> None:
-        is_cut_short = self._is_lost or self.signals.is_reached or self.logs.failure is not None
-        if not is_cut_short:
+        is_lost = self.together.is_lost or self.logs.failure is not None
+        if not is_lost and not self.signals.is_reached:
             self._evaluate()
         if self.saves.are_wanted:
             self._save()
             self.saves.wait()
             self.clock.lap("saving")
-            is_left = self.stopped or self.signals.is_reached
+            is_left = self.together.reason or self.signals.is_reached
             if self.step and not self.saves.last_step and not is_left:
                 self.nonfinite.refuse_to_end_unsaved(self.step)
         if failure := self.logs.failure:
@@ -275,7 +285,8 @@ class Run:
             raise failure
         if self.signals.received is not None:
             raise Interrupted(self.saves.last_step, self.signals.received)
-        stopped = f"stopped after step {self.step}: {self.stopped}; " if self.stopped else ""
+        reason = self.together.reason
+        stopped = f"stopped after step {self.step}: {reason}; " if reason else ""
         self.reporter.say(f"{stopped}{self.clock.spent()}")
 
     def _words(self) -> str:
@@ -285,5 +296,5 @@ class Run:
         return self.timetable.is_over(self.step, self.epoch) or self._is_told_to_end()
 
     def _is_told_to_end(self) -> bool:
-        is_stopped = self.stopped is not None or self.logs.failure is not None
+        is_stopped = self.together.reason is not None or self.logs.failure is not None
         return is_stopped or self.signals.reached(self.step)
