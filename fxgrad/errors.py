@@ -167,7 +167,7 @@ class NonFiniteError(FxError, FloatingPointError):
     """The loss of a step is not finite.
 
     Attributes:
-      step: the number of the step, from 0.
+      step: the number of the step, from 1.
       saved: the file that holds its batch, or None.
     """
 

@@ -31,14 +31,14 @@ def batch_of(step):
 
 
 def test_to_stop_keeps_the_batch_and_the_last_good_checkpoint(tmp_path):
-    with pytest.warns(TrainingWarning, match=r"the loss of step 7 is nan\. Its batch is in"):
+    with pytest.warns(TrainingWarning, match=r"the loss of step 8 is nan\. Its batch is in"):
         _, history = fit(
             broken_at(), epochs=4, checkpoints=tmp_path, save_every=2, on_nonfinite="stop"
         )
-    assert history.stopped == "the loss of step 7 is nan"
+    assert history.stopped == "the loss of step 8 is nan"
     assert history.steps == 8
     assert np.isnan(history.metrics["loss"][7])
-    with np.load(tmp_path / "nonfinite-step-7.npz") as saved:
+    with np.load(tmp_path / "nonfinite-step-8.npz") as saved:
         for name, array in batch_of(7).items():
             np.testing.assert_array_equal(saved[name], array)
     with train.Checkpoints(tmp_path) as checkpoints:
@@ -49,8 +49,8 @@ def test_to_stop_keeps_the_batch_and_the_last_good_checkpoint(tmp_path):
 def test_to_raise_says_which_step_and_where_its_batch_is(tmp_path):
     with pytest.raises(NonFiniteError, match=r"fx\.diverge\(step, state, batch\)") as caught:
         fit(broken_at(), epochs=4, log_file=tmp_path / "log.jsonl", on_nonfinite="raise")
-    assert caught.value.step == BAD
-    assert caught.value.saved == tmp_path / "nonfinite-step-7.npz"
+    assert caught.value.step == BAD + 1
+    assert caught.value.saved == tmp_path / "nonfinite-step-8.npz"
     assert caught.value.saved.exists()
 
 
@@ -74,7 +74,7 @@ def test_the_right_batch_is_saved_however_late_its_loss_is_read(tmp_path, bad):
 
     with pytest.raises(NonFiniteError) as caught:
         fit(step, numbered, epochs=1, log_file=tmp_path / "log.jsonl", on_nonfinite="raise")
-    assert caught.value.step == bad
+    assert caught.value.step == bad + 1
     with np.load(caught.value.saved) as saved:
         np.testing.assert_array_equal(saved["x"], numbered[bad]["x"])
 
@@ -100,12 +100,12 @@ def test_parameters_that_became_bad_under_a_finite_loss_are_not_saved(tmp_path, 
         return state, metrics
 
     with pytest.warns(
-        TrainingWarning, match=r"after step 9 has infinities or NaN in params\['w'\]"
+        TrainingWarning, match=r"after step 10 has infinities or NaN in params\['w'\]"
     ):
         _, history = fit(step, epochs=2, checkpoints=tmp_path, on_nonfinite="stop")
-    assert history.stopped == "the state after step 9 has infinities or NaN in params['w']"
+    assert history.stopped == "the state after step 10 has infinities or NaN in params['w']"
     assert train.Checkpoints(tmp_path).steps() == (5,)
-    with np.load(tmp_path / "nonfinite-step-9.npz") as saved:
+    with np.load(tmp_path / "nonfinite-step-10.npz") as saved:
         np.testing.assert_array_equal(saved["x"], batch_of(9)["x"])
 
 
@@ -206,8 +206,8 @@ def test_a_saved_batch_is_numpys_own_format_and_is_not_read_as_another(tmp_path)
 
 
 def test_a_batch_that_cannot_be_saved_does_not_hide_the_loss(tmp_path):
-    (tmp_path / "nonfinite-step-7.npz").mkdir()
-    with pytest.raises(NonFiniteError, match=r"step 7 is nan\. Its batch could not be saved"):
+    (tmp_path / "nonfinite-step-8.npz").mkdir()
+    with pytest.raises(NonFiniteError, match=r"step 8 is nan\. Its batch could not be saved"):
         fit(broken_at(), epochs=4, log_file=tmp_path / "log.jsonl", on_nonfinite="raise")
 
 
@@ -219,3 +219,9 @@ def test_what_no_array_can_hold_is_left_out_of_the_saved_batch_and_named(tmp_pat
     log = tmp_path / "log.jsonl"
     with pytest.raises(NonFiniteError, match=r"npz, without names, which no array can hold\."):
         train.fit(step, 0, data, steps=1, log_file=log, on_nonfinite="raise", progress=False)
+
+
+def test_a_batch_that_is_not_finite_itself_is_told_instead_of_a_search():
+    data = {**DATA, "y": np.where(np.arange(40) == 3, np.float32("inf"), DATA["y"])}
+    with pytest.raises(NonFiniteError, match="batch itself holds NaN or infinity in y"):
+        fit(data=train.Batches(data, 8, shuffle=False), epochs=1, on_nonfinite="raise")

@@ -58,6 +58,16 @@ def load_batch(path: str | os.PathLike[str], like: Any) -> Any:
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
+def not_finite_in(batch: Any) -> tuple[str, ...]:
+    """The names of floats in a batch that hold NaN or infinity; on several processes all ask."""
+    leaves = {_name(at): _plain(leaf) for at, leaf in jax.tree.leaves_with_path(batch)}
+    return tuple(
+        name
+        for name, array in leaves.items()
+        if array.dtype.kind in "fc" and not np.isfinite(array).all()
+    )
+
+
 def _write(arrays: Mapping[str, np.ndarray], path: Path) -> None:
     """As `numpy.savez`, which knows no array that is named like one of its own parameters."""
     with path.open("wb") as file:

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from fxgrad.errors import NonFiniteError, OptionError, TrainingWarning
-from fxgrad.train.kept_batch import save_batch
+from fxgrad.train.kept_batch import not_finite_in, save_batch
 from fxgrad.train.soundness import Beginning
 
 OnNonFinite = Literal["warn", "skip", "stop", "raise"]
 
 _ADVICE: Final = (
-    "Restore the last checkpoint, make the steps up to this one, and ask where it came from: "
-    "fx.diverge(step, state, batch), with batch = train.load_batch(file, like=another batch)."
+    "To find where it came from: restore the last checkpoint, make the steps before this one, and "
+    "write fx.diverge(step, state, batch), with batch = train.load_batch(file, like=another batch)."
 )
 
 
@@ -53,7 +53,7 @@ class NonFinite:
         """Look at a step's metrics; returns why the training ends, if it does.
 
         Args:
-          step: the number of the step, from 0.
+          step: the number of the step, from 1.
           metrics: what the step told.
           batch: its batch, if batches are kept.
 
@@ -89,7 +89,7 @@ class NonFinite:
           NonFiniteError: the policy is to raise.
         """
         if self.keeps_batches:
-            return self._end(f"the state after step {made - 1} has {flaw}", made - 1, batch)
+            return self._end(f"the state after step {made} has {flaw}", made, batch)
         text = f"the state after {made} steps is not saved: it has {flaw}."
         warnings.warn(text, TrainingWarning, stacklevel=2)
         return None
@@ -103,12 +103,16 @@ class NonFinite:
         raise NonFiniteError(
             f"{made} steps were made and no checkpoint: every state that was due was bad, as was "
             'warned. on_nonfinite="stop" ends at the step that does it and saves its batch.',
-            step=made - 1,
+            step=made,
         )
 
     def _end(self, fact: str, step: int, batch: Any) -> str:
         where, saved = self._keep(batch, step)
-        message = f"{fact}. {where} {_ADVICE}"
+        given = not_finite_in(batch)
+        cause = (
+            f"The batch itself holds NaN or infinity in {', '.join(given)}." if given else _ADVICE
+        )
+        message = f"{fact}. {where} {cause}"
         if self._policy == "raise":
             raise NonFiniteError(message, step=step, saved=saved)
         warnings.warn(message, TrainingWarning, stacklevel=2)

@@ -176,7 +176,7 @@ class Run:
         entry = self.recording.add_step(metrics)
         self.logs.write(entry, seconds)
         self._last_batch = batch
-        self._lose(self.nonfinite.look(entry.step - 1, metrics, batch))
+        self._lose(self.nonfinite.look(entry.step, metrics, batch))
         self.callbacks.tell("on_metrics", self, entry.step, metrics)
 
     def _lose(self, reason: str | None) -> None:
@@ -284,6 +284,10 @@ class Run:
             )
             raise failure
         if self.signals.received is not None:
+            self.reporter.say(
+                f"ended after step {self.saves.last_step} by {self.signals.received}, and saved: "
+                "run it again to go on"
+            )
             raise Interrupted(self.saves.last_step, self.signals.received)
         reason = self.together.reason
         stopped = f"stopped after step {self.step}: {reason}; " if reason else ""
