@@ -124,7 +124,9 @@ def opened_arrays(path: Path) -> Iterator[StoredArrays]:
         entries, facts, start = _read_header(path, file)
         arrays = StoredArrays(file, start, entries)
         if facts.get(_DIGEST) not in (None, arrays.digest()):
-            message = f"{path} is damaged: its content is not what its SHA-256 says. Write it again."
+            message = (
+                f"{path} is damaged: its content is not what its SHA-256 says. Write it again."
+            )
             raise WeightsError(message, path=path)
         yield arrays
 
