@@ -116,6 +116,7 @@ def test_batches_that_can_be_read_once_end_the_search():
         ({"lowest": 0}, BATCHES, "two positive numbers"),
         ({"lowest": 2.0, "highest": 1.0}, BATCHES, "the smaller one first"),
         ({"steps": 3}, BATCHES, "steps=3: write 10 or more"),
+        ({"steps": 10.5}, BATCHES, "steps=10.5: write 10 or more, a whole number"),
         ({}, [], "no batches"),
         ({}, DATA, "which is one batch"),
     ],

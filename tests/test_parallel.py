@@ -10,7 +10,7 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from fxgrad import parallel, train
-from fxgrad.errors import ShardingError
+from fxgrad.errors import ShardingError, TrainingWarning
 
 SIZES = {"data": 2, "fsdp": 2, "tensor": 2}
 PARAMS = {
@@ -73,6 +73,23 @@ def test_parameters_are_spread_at_their_largest_free_dimension():
     assert found == {"w": ("fsdp", None), "odd": (None, None), "half": ("fsdp", None)}
 
 
+def test_a_large_parameter_that_cannot_be_spread_is_told_of():
+    shapes = {
+        "odd": jax.ShapeDtypeStruct((5001, 1001), jnp.float32),
+        "odder": jax.ShapeDtypeStruct((2001, 1001), jnp.float32),
+        "small": jax.ShapeDtypeStruct((501, 101), jnp.float32),
+    }
+    words = (
+        r"odd of shape \[5001, 1001\] is not split over 'fsdp': .* 5,006,001 .*\(1 more like it\)"
+    )
+    with pytest.warns(TrainingWarning, match=words):
+        found = specs(parallel.fsdp(), shapes, {"fsdp": 8})
+    assert found["odd"] == (None, None)
+    assert specs(parallel.fsdp(), shapes, {"fsdp": 1})
+    kept = parallel.fsdp(parallel.Rules([("odd*", ("fsdp",))]))
+    assert specs(kept, shapes, {"fsdp": 3})["odd"] == ("fsdp", None)
+
+
 def test_columns_and_rows_are_split_and_the_rest_is_spread_beside_them():
     rules = parallel.fsdp(parallel.tensor(["*up"], ["*down"]), whole_below=100)
     assert specs(rules) == {
@@ -97,6 +114,16 @@ def test_a_layer_without_bias_needs_no_other_rules():
         (parallel.Rules([("norm", ("tesnor",))]), "norm", "'data', 'fsdp', 'tensor'"),
         (parallel.Rules([("norm", ("data", "fsdp"))]), "norm", "has 1 dimensions"),
         (parallel.Rules([("*up/kernel", ("data", "data"))]), "layer/up/kernel", "an axis twice"),
+        (
+            parallel.Rules([("*", ()), ("norm", ("data",))]),
+            "norm",
+            "'norm' never applies: '\\*', which stands before it, decides of norm",
+        ),
+        (
+            parallel.Rules([("*up/*", ()), ("*down/*", ()), ("layer/*", ("data",))]),
+            "layer/down/bias",
+            "'layer/\\*' never applies: '\\*down/\\*'",
+        ),
         (parallel.fsdp(axis="shards"), "layer/down/kernel", "the axis 'shards'"),
     ],
 )

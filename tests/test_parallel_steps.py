@@ -99,6 +99,20 @@ def test_other_modes_run_the_same_step_on_the_mesh(mode, wanted):
         assert subject.step.stats().compiled_share == 1
 
 
+@pytest.mark.parametrize("mode", ["static", "replay", "eager"])
+def test_a_python_number_in_the_batch_is_left_as_it_is(mode):
+    subject = training("mlp", "fsdp")
+    weighted = parallel.sharded(
+        lambda params, batch: batch["weight"] * subject.network.loss(params, batch["rows"]),
+        subject.mesh,
+        subject.rules,
+    )
+    step = train.make_step(weighted, OPTIMIZER, mode=mode)
+    _, single = subject.step(subject.state, subject.batch())
+    _, double = step(subject.state, {"rows": subject.batch(), "weight": 2.0})
+    np.testing.assert_allclose(double["loss"], 2 * single["loss"], rtol=ROUNDING)
+
+
 def test_a_state_on_a_mesh_is_given_away_and_its_source_is_kept():
     source = NETWORKS["mlp"].start()
     subject = training("mlp", "fsdp", donate=True)

@@ -16,6 +16,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 import fxgrad as fx
 from fxgrad import train
 from fxgrad.errors import OptionError, WeightsError
+from fxgrad.weights.file import opened_arrays
 
 rng = np.random.default_rng(0)
 
@@ -472,6 +473,15 @@ def test_every_truncation_is_refused(tmp_path):
         assert outcome(file, STORED) is None
     file.write_bytes(b"\0" * len(whole))
     assert outcome(file, STORED) is None
+
+
+def test_a_file_that_is_cut_while_it_is_read_is_an_error(tmp_path):
+    file = tmp_path / "weights.safetensors"
+    train.save_weights(file, STORED)
+    with opened_arrays(file) as arrays:
+        os.truncate(file, file.stat().st_size - 1)
+        with pytest.raises(WeightsError, match="ends before 'b' does"):
+            [arrays.read(name) for name in arrays.names]
 
 
 def test_a_missing_file_is_pythons_own_error(tmp_path):

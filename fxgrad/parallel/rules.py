@@ -7,12 +7,13 @@ belongs to `layout`.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from fxgrad.errors import ShardingError
+from fxgrad.errors import ShardingError, TrainingWarning
 from fxgrad.parallel.mesh import product_of
 
 Entry = str | tuple[str, ...] | None
@@ -20,6 +21,7 @@ Spec = tuple[Entry, ...]
 """For each dimension the axis or axes that split it, or None; left-out ones at the end are None."""
 
 _WHOLE_BELOW: Final = 4096
+_LARGE: Final = 2**20  # elements: 4 MiB in float32
 
 
 @dataclass(frozen=True)
@@ -54,16 +56,32 @@ class Rules:
           sizes: the sizes of the mesh's axes by their names.
 
         Raises:
-          ShardingError: a pattern fits no parameter; a spec is too long, names an axis that is not
-            there or that is there twice; or an axis does not divide its dimension.
+          ShardingError: a pattern fits no parameter, or only such as an earlier one fits; a spec is
+            too long, names an axis that is not there or that is there twice; or an axis does not
+            divide its dimension.
+
+        Warns:
+          TrainingWarning: a large parameter should be spread and cannot be.
         """
         self._check_use(shapes)
-        return {path: self._spec(path, shape, sizes) for path, shape in shapes.items()}
+        specs = {path: self._spec(path, shape, sizes) for path, shape in shapes.items()}
+        if self.spread is not None and sizes.get(self.spread, 1) > 1:
+            _warn_of_whole(self.spread, shapes, specs, sizes)
+        return specs
 
     def _check_use(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        decided: dict[str, str] = {}  # the pattern of each parameter
         for pattern, _ in self.rows:
-            if pattern in self.optional or any(fnmatchcase(path, pattern) for path in shapes):
+            fitting = [path for path in shapes if fnmatchcase(path, pattern)]
+            earlier = [decided.setdefault(path, pattern) for path in fitting]
+            if pattern in self.optional or pattern in earlier:
                 continue
+            if fitting:
+                raise ShardingError(
+                    f"the rule {pattern!r} never applies: {earlier[0]!r}, which stands before it, "
+                    f"decides of {fitting[0]}. Write it first, or leave it out.",
+                    path=fitting[0],
+                )
             raise ShardingError(
                 f"the rule {pattern!r} fits no parameter. There are {_some(list(shapes))}. A "
                 "pattern fits the whole path: begin it with * to leave out what is before."
@@ -173,6 +191,26 @@ def _spread(
         return spec
     chosen = max(free, key=lambda d: (shape[d], -d))
     return (*spec[:chosen], axis, *spec[chosen + 1 :])
+
+
+def _warn_of_whole(
+    axis: str,
+    shapes: Mapping[str, tuple[int, ...]],
+    specs: Mapping[str, Spec],
+    sizes: Mapping[str, int],
+) -> None:
+    """Tell of large parameters that no dimension lets `axis` split."""
+    held = {p: math.prod(s) // product_of(sizes, axes_in(specs[p])) for p, s in shapes.items()}
+    whole = [p for p, n in held.items() if n >= _LARGE and axis not in axes_in(specs[p])]
+    if whole:
+        largest = max(whole, key=held.__getitem__)
+        more = f" ({len(whole) - 1} more like it)" if len(whole) > 1 else ""
+        text = (
+            f"{largest} of shape {list(shapes[largest])} is not split over {axis!r}: its "
+            f"{sizes[axis]} devices divide none of its free dimensions, and each holds "
+            f"{held[largest]:,} elements of it{more}. Make a dimension a multiple of {sizes[axis]}."
+        )
+        warnings.warn(text, TrainingWarning, stacklevel=2)
 
 
 def _some(paths: list[str]) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from fxgrad.parallel.batch import batch_sharding, check_rows
@@ -65,7 +66,8 @@ def _split(batch: Any, mesh: Mesh) -> Any:
     check_rows(batch, product_of(sizes_of(mesh), batch_axes(mesh)))
     wanted = batch_sharding(mesh)
     return jax.tree.map(
-        lambda leaf: jax.lax.with_sharding_constraint(leaf, wanted) if leaf.ndim else leaf, batch
+        lambda leaf: jax.lax.with_sharding_constraint(leaf, wanted) if jnp.ndim(leaf) else leaf,
+        batch,
     )
 
 

@@ -65,7 +65,8 @@ def find_learning_rate(
       `LearningRates`: what was tried, the losses, and a suggestion.
 
     Raises:
-      OptionError: `steps` is too small, or `lowest` and `highest` are not positive and in order.
+      OptionError: `steps` is too small or not whole, or `lowest` and `highest` are not positive and
+        in order.
       DataError: there are no batches, or a dict, which is one batch.
     """
     _check_options(lowest, highest, steps)
@@ -94,8 +95,9 @@ def _check_options(lowest: float, highest: float, steps: int) -> None:
             "first.",
             option="lowest",
         )
-    if steps < _PATIENCE:
-        raise OptionError(f"steps={steps}: write {_PATIENCE} or more.", option="steps")
+    if not isinstance(steps, int) or steps < _PATIENCE:
+        message = f"steps={steps!r}: write {_PATIENCE} or more, a whole number."
+        raise OptionError(message, option="steps")
 
 
 def _growing(

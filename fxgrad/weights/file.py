@@ -14,6 +14,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
@@ -82,7 +83,7 @@ def write_arrays(path: Path, arrays: Mapping[str, Described], *, made_by: str) -
 class StoredArrays:
     """The arrays of an open file, read one at a time."""
 
-    _file: BinaryIO
+    _file: BufferedReader
     _start: int
     _entries: Mapping[str, Any]
 
@@ -92,11 +93,17 @@ class StoredArrays:
         return list(self._entries)
 
     def read(self, name: str) -> np.ndarray:
-        """One array, in new host memory."""
+        """One array, in new host memory.
+
+        Raises:
+          WeightsError: the file has become shorter meanwhile.
+        """
         dtype, shape, (begin, _) = self._entry(name)
         array = np.empty(shape, dtype)
         self._file.seek(self._start + begin)
-        self._file.readinto(_bytes(array))
+        if self._file.readinto(_bytes(array)) < array.nbytes:
+            path = Path(self._file.name)
+            raise WeightsError(f"{path} ends before {name!r} does.", path=path, name=name)
         return array
 
     def digest(self) -> str:
@@ -179,7 +186,7 @@ def _hash(
         found.update(piece)
 
 
-def _pieces(file: BinaryIO, count: int) -> Iterator[memoryview]:
+def _pieces(file: BufferedReader, count: int) -> Iterator[memoryview]:
     """The next bytes of a file, in one buffer again and again."""
     buffer = memoryview(bytearray(min(count, _PIECE)))
     while count and (read := file.readinto(buffer[:count])):
