@@ -113,6 +113,12 @@ def test_a_method_that_is_no_event_is_told_the_nearest():
         fit(epochs=1, callbacks=[Hears])
 
 
+@pytest.mark.parametrize("callbacks", [[lambda training: None], object()])
+def test_what_could_never_be_told_anything_is_refused(callbacks):
+    with pytest.raises(OptionError, match=r"no method of an event|write a list"):
+        fit(epochs=1, callbacks=callbacks)
+
+
 def test_half_of_a_state_s_methods_is_refused():
     class Half:
         def state_dict(self): ...

@@ -42,6 +42,7 @@ def test_a_stop_in_one_process_ends_all_after_the_same_step(tmp_path):
     [
         ("own evaluation", r"error: 0\.0 on process 0, 1\.0 on process 1\. evaluate must return"),
         ("fewer batches", "process 1 comes to step 6 in epoch 0 of the training"),
+        ("not placed", r"batch\['x'\] holds the rows of this process alone.*train\.prefetch"),
         ("another order", "before training on the data, .*shard= for its part"),
         ("another key", r"before making the state, \[0\]: uint32\[2\] of SHA-256 .* on process 1"),
         ("a key within", "before a new program of <lambda>"),

@@ -124,3 +124,10 @@ def test_batches_that_can_be_read_once_end_the_search():
 def test_what_makes_no_sense_is_refused(options, batches, message):
     with pytest.raises((OptionError, DataError), match=message):
         train.find_learning_rate(loss, optax.sgd, jnp.zeros(8), batches, **options)
+
+
+def test_an_optimizer_is_not_what_makes_one():
+    with pytest.raises(OptionError, match="has to make one"):
+        train.find_learning_rate(
+            lambda p, b: (p**2).sum(), optax.sgd(0.1), jnp.ones(2), [jnp.ones(2)]
+        )

@@ -234,9 +234,10 @@ def test_metrics_that_are_not_the_same_scalars_at_each_step_are_refused(metrics,
         train.fit(step, start(optax.sgd(0.1)), [0, 1], epochs=1, progress=False)
 
 
-def test_an_evaluation_that_is_no_dict_of_scalars_is_refused():
+@pytest.mark.parametrize("found", [3.0, {"e": {"a": 1.0}}, {"e": "good"}, {"e": np.ones(2)}])
+def test_an_evaluation_that_is_no_dict_of_scalars_is_refused(found):
     with pytest.raises(LossError, match="dict of scalars"):
-        fitted([DATA], evaluate=lambda state: 3.0)
+        fitted([DATA], evaluate=lambda state: found)
 
 
 def test_a_loss_that_is_no_longer_finite_is_warned_of():

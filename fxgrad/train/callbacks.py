@@ -72,6 +72,8 @@ class Callbacks:
     """
 
     def __init__(self, callbacks: Sequence[Any]) -> None:
+        if not isinstance(callbacks, Sequence):
+            raise OptionError(f"callbacks={callbacks!r}: write a list of them.", option="callbacks")
         for callback in callbacks:
             _check(callback)
         self._told: dict[str, list[Callable[..., None]]] = {
@@ -123,6 +125,9 @@ def _check(callback: Any) -> None:
     if hasattr(callback, "state_dict") != hasattr(callback, "load_state_dict"):
         message = f"{type(callback).__name__} needs both state_dict and load_state_dict, or neither"
         raise OptionError(f"{message}.", option="callbacks")
+    if not any(hasattr(callback, event) for event in EVENTS):
+        message = f"{callback!r} has no method of an event"
+        raise OptionError(f"{message}: {', '.join(EVENTS)}.", option="callbacks")
 
 
 def _named(callbacks: Sequence[Any]) -> list[tuple[str, Any]]:

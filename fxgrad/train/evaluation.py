@@ -18,9 +18,15 @@ def floats(evaluation: Mapping[str, Any]) -> dict[str, float]:
     Raises:
       LossError: it is no dict of scalars.
     """
-    if not isinstance(evaluation, Mapping) or any(jnp.ndim(v) for v in evaluation.values()):
+    is_named = isinstance(evaluation, Mapping)
+    if not is_named or not all(map(_is_scalar, evaluation.values())):
         raise LossError(
             f"evaluate must return a dict of scalars, such as {{'accuracy': …}}; it returned "
             f"{evaluation!r}."
         )
     return {name: float(value) for name, value in evaluation.items()}
+
+
+def _is_scalar(value: Any) -> bool:
+    is_number = isinstance(value, int | float) or hasattr(value, "dtype")
+    return is_number and jnp.ndim(value) == 0

@@ -65,11 +65,17 @@ def find_learning_rate(
       `LearningRates`: what was tried, the losses, and a suggestion.
 
     Raises:
-      OptionError: `steps` is too small or not whole, or `lowest` and `highest` are not positive and
-        in order.
+      OptionError: `steps` is too small or not whole, `lowest` and `highest` are not positive and in
+        order, or `make_optimizer` is no function.
       DataError: there are no batches, or a dict, which is one batch.
     """
     _check_options(lowest, highest, steps)
+    if not callable(make_optimizer):
+        raise OptionError(
+            "make_optimizer is an optimizer, and has to make one: write optax.sgd, or "
+            "lambda rate: optax.adam(rate).",
+            option="make_optimizer",
+        )
     factor = (highest / lowest) ** (1 / (steps - 1))
     optimizer = _growing(make_optimizer, lowest, factor)
     step = make_step(loss, optimizer, mode=mode, precision=precision)

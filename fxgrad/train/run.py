@@ -139,7 +139,7 @@ class Run:
                 return True
             if batch is _NO_MORE:
                 break
-            self.together.begin(self.state, batch, self.batches)
+            self.together.begin(self.step_function, self.state, batch, self.batches)
             self.state, metrics = self.step_function(self.state, batch)
             now = clock.lap("step")
             self.step += 1

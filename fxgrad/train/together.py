@@ -11,9 +11,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import jax
+import numpy as np
 
 from fxgrad.agreement import agree, are_many, processes_of
 from fxgrad.data.source import AnySource, fingerprint_of
+from fxgrad.errors import ShardingError
+from fxgrad.execution.function import Function
 from fxgrad.same import agree_on_values
 from fxgrad.statements import Statement
 
@@ -84,22 +87,39 @@ class Together:
             topic = f"using the evaluation of {place}"
             agree(members, Statement(topic, json.dumps(words, sort_keys=True), words, _ONE_NUMBER))
 
-    def begin(self, state: Any, batch: Any, batches: AnySource) -> None:
+    def begin(self, step: Any, state: Any, batch: Any, batches: AnySource) -> None:
         """Return if all begin with the same data, order and state; after the first step at once.
 
         Args:
+          step: makes the steps. A plain function may place the batch itself.
           state: before the first step; what processes share of it already is not read.
           batch: the first one; arrays that are shared tell which processes train together.
           batches: where it is from; a source without a fingerprint is not compared.
 
         Raises:
           DisagreementError: something differs.
+          ShardingError: the state is shared, and the batch is this process's own.
         """
         if self._has_begun:
             return
         self._has_begun = True
         members = processes_of(jax.tree.leaves((state, batch)))
         if len(members) > 1:
+            if isinstance(step, Function):
+                _check_is_shared(batch)
             data = {"fingerprint": fingerprint_of(batches)}
             agree_on_values(members, data, topic="training on the data", instead=_ONE_DATA)
             agree_on_values(members, state, topic="training the state", instead=_ONE_STATE)
+
+
+def _check_is_shared(batch: Any) -> None:
+    """Refuse rows of one process alone: a program takes them as if all processes had the same."""
+    for keys, leaf in jax.tree_util.tree_leaves_with_path(batch):
+        is_shared = isinstance(leaf, jax.Array) and not leaf.is_fully_addressable
+        if np.ndim(leaf) and not is_shared:
+            path = f"batch{jax.tree_util.keystr(keys)}"
+            raise ShardingError(
+                f"{path} holds the rows of this process alone, and the step runs on all. Write "
+                "train.prefetch(batches, place=parallel.batch_sharding(mesh)).",
+                path=path,
+            )

@@ -41,6 +41,8 @@ def fit(*callbacks, number=0, **arguments):
     held = {name: array[:rows] for name, array in arrays.items()}
     data = train.Batches(held, 8, seed=number, shard=parallel.batch_part(mesh))
     batches = train.prefetch(data, place=parallel.batch_sharding(mesh))
+    if options.fault == "not placed":
+        batches = data
     if options.fault == "fewer batches":
         batches = [*batches.epoch(0)]  # has no fingerprint
     step = train.make_step(loss, optimizer, mode="static")
