@@ -6,6 +6,7 @@ Orbax copies, shards and writes. That the bytes are the same when they are read 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,7 @@ class ArrayWriter:
     def __init__(self) -> None:
         import orbax.checkpoint as orbax  # noqa: PLC0415  (a heavy import, where it is used)
 
+        logging.getLogger("absl").addFilter(_is_not_raised)
         self._orbax = orbax
         self._writer = orbax.AsyncCheckpointer(orbax.PyTreeCheckpointHandler())
 
@@ -81,6 +83,11 @@ def read_arrays(
         name: _placed(found[name], dtype, shape, shardings[name])
         for name, (shape, dtype) in wanted.items()
     }
+
+
+def _is_not_raised(record: logging.LogRecord) -> bool:
+    """False for what Orbax logs on its threads, pages of tracebacks: `finish` raises the same."""
+    return not ("orbax" in record.pathname and record.exc_info)
 
 
 def _stored(array: jax.Array | np.ndarray) -> jax.Array | np.ndarray:
