@@ -76,6 +76,7 @@ class Group:
         self._last = ""
         self._lock = threading.Lock()
         self._failure: DisagreementError | None = None
+        self._is_ending = False
         name = hashlib.sha256(repr(self._members).encode()).hexdigest()[:12]
         self._folder = f"fxgrad/agreement/{name}"
         self._watched = 1
@@ -133,7 +134,7 @@ class Group:
         They have something new there, and it does not. Its main thread may wait for them in a
         program for ever, so this one speaks, and prints what the main thread cannot raise.
         """
-        while self._failure is None:
+        while self._failure is None and not self._is_ending:
             self._watched = number = self._count + 1
             try:
                 call = self._client.blocking_key_value_get(
@@ -145,18 +146,22 @@ class Group:
                 return  # the run has ended
             if call == _ENDED:
                 return
-            while self._count < number and self._launches < int(call):
+            while self._count < number and self._launches < int(call) and not self._is_ending:
                 time.sleep(_POLL_SECONDS)
-            if self._count < number:
+            if self._count < number and self._launches >= int(call):
                 with self._lock:
                     self._speak(Statement(f"a known program of {self._last}", ""), aloud=True)
 
     def _end(self) -> None:
         """Wake the watching threads: a process that ends starts nothing more with the others."""
-        with contextlib.suppress(jax.errors.JaxRuntimeError):
-            key = f"{self._folder}/{self._watched}/call"
-            self._client.key_value_set(key, _ENDED, allow_overwrite=True)
-        self._watch_thread.join(timeout=_PARTING_SECONDS)
+        self._is_ending = True
+        end = time.monotonic() + _SLICE_SECONDS + 1  # no wait of theirs is longer than a slice
+        while self._watch_thread.is_alive() and time.monotonic() < end:
+            # Again and again: what is watched may just have changed.
+            with contextlib.suppress(jax.errors.JaxRuntimeError):
+                key = f"{self._folder}/{self._watched}/call"
+                self._client.key_value_set(key, _ENDED, allow_overwrite=True)
+            self._watch_thread.join(timeout=0.1)
 
     def _exchange(
         self, statement: Statement
